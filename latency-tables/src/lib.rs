@@ -1,0 +1,1 @@
+//! Latency tables: measured block latencies, calibrated on whole networks.

@@ -1,0 +1,1 @@
+//! Accuracy predictors and latency models of networks.

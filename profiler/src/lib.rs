@@ -1,0 +1,1 @@
+//! Measures networks and blocks on devices and builds latency tables.

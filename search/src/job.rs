@@ -1,0 +1,156 @@
+//! What `netfit` asks of `netfit-torch`, and what it answers: one JSON object a line, on a pipe.
+//!
+//! The first request is [`Request::Open`]. Each request is answered by any number of [`Event::Progress`] lines
+//! and then exactly one [`Event::Done`] or [`Event::Failed`].
+
+use std::path::PathBuf;
+
+use netfit_data::DataSpec;
+use netfit_spaces::{Genotype, SpaceSpec};
+use serde::{Deserialize, Serialize};
+
+/// One request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "kebab-case")]
+pub enum Request {
+    /// Names the space, the data and the run folder of all that follows.
+    Open(Open),
+    /// Trains the supernet, or goes on from its last checkpoint. Done without a value.
+    Train,
+    /// Accuracy of subnets on the held-out part of the training set, each after BN re-calibration.
+    /// Done with `{"accuracies": [...]}`, fractions of 1.
+    Evaluate {
+        /// The subnets.
+        genotypes: Vec<Genotype>,
+    },
+    /// Cuts a subnet out of the supernet, re-calibrates it and writes its weights (safetensors). Done without a value.
+    Extract {
+        /// The subnet.
+        genotype: Genotype,
+        /// Where its weights go.
+        weights: PathBuf,
+    },
+    /// Logits of a stand-alone network on the first images of the test set. Done with `{"logits": [[...], ...]}`.
+    Logits {
+        /// The network's genotype.
+        genotype: Genotype,
+        /// Its weights, as `Extract` wrote them.
+        weights: PathBuf,
+        /// How many images.
+        images: usize,
+    },
+}
+
+/// The circumstances of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Open {
+    /// The search space; its input shape and classes are the data's.
+    pub space: SpaceSpec,
+    /// The data set.
+    pub data: DataSpec,
+    /// How it is trained.
+    pub training: Training,
+    /// The run folder; checkpoints go to `checkpoints/` in it.
+    pub run: PathBuf,
+    /// Everything random follows from it.
+    pub seed: u64,
+}
+
+/// How a Once-for-All supernet is trained: the `[training]` table of a run's configuration.
+///
+/// Phases follow the published order and proportions (Cai et al., ICLR 2020; `train_ofa_net.py`): the full network,
+/// then elastic kernel, depth {4,3}, depth {4,3,2}, expand {6,4}, expand {6,4,3}.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Training {
+    /// Where it trains: `cpu`, `cuda:0`.
+    pub device: String,
+    /// Threads of a CPU; 0: all cores.
+    pub threads: usize,
+    /// Images a step.
+    pub batch: usize,
+    /// Epochs of the full network.
+    pub full_epochs: f64,
+    /// Epochs of the five phases of progressive shrinking together, shared out 120 : 25 : 120 : 25 : 120 as published.
+    pub shrink_epochs: f64,
+    /// Peak learning rate of the full network (cosine schedule after a linear warm-up).
+    pub full_learning_rate: f64,
+    /// Peak learning rate of the kernel phase; the others keep the published proportions to it
+    /// (3e-2 : 2.5e-3 : 7.5e-3 : 2.5e-3 : 7.5e-3).
+    pub shrink_learning_rate: f64,
+    /// Share of each phase spent on the linear warm-up.
+    pub warmup: f64,
+    /// Momentum of SGD (Nesterov).
+    pub momentum: f64,
+    /// Weight decay; not on batch normalisation or biases.
+    pub weight_decay: f64,
+    /// Label smoothing.
+    pub label_smoothing: f64,
+    /// Dropout before the classifier.
+    pub dropout: f64,
+    /// Weight of the soft cross-entropy against the full network in progressive shrinking.
+    pub distillation: f64,
+    /// Pixels by which an image is padded before it is cropped at random.
+    pub pad: usize,
+    /// Whether images are mirrored at random.
+    pub flip: bool,
+    /// Share of the training set that is held out for the search.
+    pub holdout: f64,
+    /// Training images for the re-calibration of batch normalisation.
+    pub calibration_images: usize,
+    /// Steps between two checkpoints.
+    pub checkpoint_steps: u64,
+}
+
+impl Default for Training {
+    fn default() -> Self {
+        Self {
+            device: "cpu".to_owned(),
+            threads: 0,
+            batch: 128,
+            full_epochs: 180.0,
+            shrink_epochs: 425.0,
+            full_learning_rate: 0.1,
+            shrink_learning_rate: 0.06,
+            warmup: 0.04,
+            momentum: 0.9,
+            weight_decay: 3e-5,
+            label_smoothing: 0.1,
+            dropout: 0.1,
+            distillation: 1.0,
+            pad: 2,
+            flip: true,
+            holdout: 1.0 / 6.0,
+            calibration_images: 2000,
+            checkpoint_steps: 500,
+        }
+    }
+}
+
+/// One line of an answer.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// How far a request has come.
+    Progress {
+        /// What is being done, for example `elastic kernel`.
+        stage: String,
+        /// Steps done, of `total`.
+        done: u64,
+        /// Steps in all.
+        total: u64,
+        /// Numbers for people, for example `loss 0.61`.
+        note: String,
+    },
+    /// The request has been carried out.
+    Done {
+        /// What it asked for; null where it asks for nothing.
+        #[serde(default)]
+        value: serde_json::Value,
+    },
+    /// The request has failed; the process then ends.
+    Failed {
+        /// One line, with a hint.
+        message: String,
+    },
+}

@@ -1,0 +1,3 @@
+//! Search strategies, budgets, the Pareto front and the journal.
+
+pub mod job;

@@ -1,0 +1,1 @@
+//! Supernets in libtorch: elastic blocks, training and evaluation.

@@ -1,0 +1,352 @@
+//! Blocks: one line of text each.
+
+use std::{fmt, str::FromStr};
+
+use crate::{Error, MultiplyAdds, Parameters, Result, Shape};
+
+/// An activation function.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Activation {
+    /// The identity.
+    #[default]
+    None,
+    /// `max(x, 0)`.
+    Relu,
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+    /// `x * min(max(x + 3, 0), 6) / 6` (MobileNetV3).
+    HSwish,
+}
+
+impl Activation {
+    const NAMED: [(&'static str, Self); 3] =
+        [("relu", Self::Relu), ("relu6", Self::Relu6), ("hswish", Self::HSwish)];
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::NAMED.iter().find(|(known, _)| *known == name).map(|(_, activation)| *activation)
+    }
+
+    fn name(self) -> Option<&'static str> {
+        Self::NAMED.iter().find(|(_, activation)| *activation == self).map(|(name, _)| *name)
+    }
+}
+
+/// What a block computes, apart from its shapes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Op {
+    /// `conv`: convolution, batch normalisation, activation.
+    Conv {
+        /// Side of the kernel, odd.
+        kernel: usize,
+        /// Stride in both directions.
+        stride: usize,
+        /// What follows.
+        activation: Activation,
+    },
+    /// `dsconv`: depth-wise convolution, optional squeeze-and-excite, point-wise projection.
+    Separable {
+        /// Side of the depth-wise kernel, odd.
+        kernel: usize,
+        /// Stride of the depth-wise convolution.
+        stride: usize,
+        /// Channels inside squeeze-and-excite.
+        squeeze: Option<usize>,
+        /// What follows the depth-wise convolution.
+        activation: Activation,
+        /// Whether the block's input is added to its output.
+        residual: bool,
+    },
+    /// `mbconv`: point-wise expansion, then as `dsconv` (Sandler et al., CVPR 2018).
+    MbConv {
+        /// Side of the depth-wise kernel, odd.
+        kernel: usize,
+        /// Channels after the expansion.
+        middle: usize,
+        /// Stride of the depth-wise convolution.
+        stride: usize,
+        /// Channels inside squeeze-and-excite.
+        squeeze: Option<usize>,
+        /// What follows the expansion and the depth-wise convolution.
+        activation: Activation,
+        /// Whether the block's input is added to its output.
+        residual: bool,
+    },
+    /// `pool`: mean over height and width.
+    Pool,
+    /// `linear`: linear map of a 1x1 image's channels.
+    Linear {
+        /// Whether a bias is added (`nobias` where not).
+        bias: bool,
+        /// What follows.
+        activation: Activation,
+    },
+}
+
+/// A block with its shapes; together they are the key of a latency table.
+///
+/// It prints and parses back as `KIND [TOKEN ...] CxHxW -> CxHxW`. Kinds: `conv`, `dsconv`, `mbconv`, `pool`,
+/// `linear`. Tokens, in this order: `k` kernel side, `m` middle channels, `s` stride, `se` squeeze channels,
+/// `nobias`, an activation (`relu`, `relu6`, `hswish`; none where left out), `res` for a residual.
+///
+/// ```
+/// let line = "mbconv k5 m144 s2 se36 hswish 24x56x56 -> 40x28x28";
+/// let block: netfit_spaces::Block = line.parse()?;
+/// assert_eq!(block.to_string(), line);
+/// # Ok::<(), netfit_spaces::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Block {
+    op: Op,
+    input: Shape,
+    output: Shape,
+}
+
+impl Block {
+    /// A block of `channels` output channels on `input`.
+    ///
+    /// # Errors
+    /// An even kernel, a stride of 0, a residual between different shapes, a linear map of more than one pixel.
+    pub fn new(op: Op, input: Shape, channels: usize) -> Result<Self> {
+        let output = match op {
+            Op::Conv { stride, .. } | Op::Separable { stride, .. } | Op::MbConv { stride, .. } => {
+                input.strided(stride.max(1), channels)
+            }
+            Op::Pool => Shape::new(input.channels, 1, 1),
+            Op::Linear { .. } => Shape::new(channels, 1, 1),
+        };
+        let block = Self { op, input, output };
+        match block.fault() {
+            None => Ok(block),
+            Some(reason) => {
+                Err(Error::Block { text: block.to_string(), reason: reason.to_owned() })
+            }
+        }
+    }
+
+    /// What it computes.
+    pub fn op(&self) -> &Op {
+        &self.op
+    }
+
+    /// Shape of one input image.
+    pub fn input(&self) -> Shape {
+        self.input
+    }
+
+    /// Shape of one output image.
+    pub fn output(&self) -> Shape {
+        self.output
+    }
+
+    /// Whether the block's input is added to its output.
+    pub fn residual(&self) -> bool {
+        matches!(self.op, Op::Separable { residual: true, .. } | Op::MbConv { residual: true, .. })
+    }
+
+    /// The first word of the block's line.
+    pub fn kind(&self) -> &'static str {
+        match self.op {
+            Op::Conv { .. } => "conv",
+            Op::Separable { .. } => "dsconv",
+            Op::MbConv { .. } => "mbconv",
+            Op::Pool => "pool",
+            Op::Linear { .. } => "linear",
+        }
+    }
+
+    /// Learned numbers.
+    pub fn parameters(&self) -> Parameters {
+        self.layers().iter().map(crate::Layer::parameters).sum()
+    }
+
+    /// Multiply-adds for one image.
+    pub fn multiply_adds(&self) -> MultiplyAdds {
+        self.layers().iter().map(crate::Layer::multiply_adds).sum()
+    }
+
+    fn fault(&self) -> Option<&'static str> {
+        if let Op::Conv { kernel, stride, .. }
+        | Op::Separable { kernel, stride, .. }
+        | Op::MbConv { kernel, stride, .. } = self.op
+        {
+            if kernel % 2 == 0 {
+                return Some("expected an odd kernel");
+            }
+            if stride == 0 {
+                return Some("expected a stride of at least 1");
+            }
+        }
+        if let Op::MbConv { middle: 0, .. } = self.op {
+            return Some("expected at least one middle channel");
+        }
+        if self.output.channels == 0 {
+            return Some("expected at least one output channel");
+        }
+        if self.residual() && self.input != self.output {
+            return Some("expected equal shapes for a residual");
+        }
+        if matches!(self.op, Op::Linear { .. }) && (self.input.height, self.input.width) != (1, 1) {
+            return Some("expected an image of 1x1 before a linear map");
+        }
+        None
+    }
+}
+
+impl fmt::Display for Block {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind())?;
+        let (mut squeezed, mut last) = (None, Activation::None);
+        match self.op {
+            Op::Conv { kernel, stride, activation } => {
+                write!(f, " k{kernel} s{stride}")?;
+                last = activation;
+            }
+            Op::Separable { kernel, stride, squeeze, activation, .. } => {
+                write!(f, " k{kernel} s{stride}")?;
+                (squeezed, last) = (squeeze, activation);
+            }
+            Op::MbConv { kernel, middle, stride, squeeze, activation, .. } => {
+                write!(f, " k{kernel} m{middle} s{stride}")?;
+                (squeezed, last) = (squeeze, activation);
+            }
+            Op::Pool => {}
+            Op::Linear { bias, activation } => {
+                if !bias {
+                    f.write_str(" nobias")?;
+                }
+                last = activation;
+            }
+        }
+        if let Some(squeeze) = squeezed {
+            write!(f, " se{squeeze}")?;
+        }
+        if let Some(name) = last.name() {
+            write!(f, " {name}")?;
+        }
+        if self.residual() {
+            f.write_str(" res")?;
+        }
+        write!(f, " {} -> {}", self.input, self.output)
+    }
+}
+
+impl FromStr for Block {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let fail = |reason: String| Error::Block { text: text.to_owned(), reason };
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let [kind, tokens @ .., input, "->", output] = &words[..] else {
+            return Err(fail("expected `KIND TOKENS INPUT -> OUTPUT`".to_owned()));
+        };
+        let (input, output): (Shape, Shape) = (input.parse()?, output.parse()?);
+        let op = Tokens::read(tokens).map_err(fail)?.op(kind).map_err(fail)?;
+        let block = Self::new(op, input, output.channels)?;
+        if block.output != output {
+            return Err(fail(format!("expected the output shape {}", block.output)));
+        }
+        if block.to_string() != words.join(" ") {
+            return Err(fail(format!("expected the order `{block}`")));
+        }
+        Ok(block)
+    }
+}
+
+/// The words between a block's kind and its shapes.
+#[derive(Default)]
+struct Tokens {
+    kernel: Option<usize>,
+    middle: Option<usize>,
+    stride: Option<usize>,
+    squeeze: Option<usize>,
+    nobias: bool,
+    activation: Activation,
+    residual: bool,
+}
+
+impl Tokens {
+    fn read(words: &[&str]) -> std::result::Result<Self, String> {
+        let mut tokens = Self::default();
+        for &word in words {
+            let number = |prefix: &str| {
+                word.strip_prefix(prefix).and_then(|rest| rest.parse::<usize>().ok())
+            };
+            if let Some(activation) = Activation::named(word) {
+                tokens.activation = activation;
+            } else if word == "res" {
+                tokens.residual = true;
+            } else if word == "nobias" {
+                tokens.nobias = true;
+            } else if let Some(n) = number("k") {
+                tokens.kernel = Some(n);
+            } else if let Some(n) = number("m") {
+                tokens.middle = Some(n);
+            } else if let Some(n) = number("se") {
+                tokens.squeeze = Some(n);
+            } else if let Some(n) = number("s") {
+                tokens.stride = Some(n);
+            } else {
+                return Err(format!("unknown token `{word}`"));
+            }
+        }
+        Ok(tokens)
+    }
+
+    fn op(&self, kind: &str) -> std::result::Result<Op, String> {
+        let need =
+            |value: Option<usize>, token: &str| value.ok_or(format!("expected a token `{token}`"));
+        let (activation, residual, squeeze) = (self.activation, self.residual, self.squeeze);
+        Ok(match kind {
+            "conv" => Op::Conv {
+                kernel: need(self.kernel, "k")?,
+                stride: need(self.stride, "s")?,
+                activation,
+            },
+            "dsconv" => Op::Separable {
+                kernel: need(self.kernel, "k")?,
+                stride: need(self.stride, "s")?,
+                squeeze,
+                activation,
+                residual,
+            },
+            "mbconv" => Op::MbConv {
+                kernel: need(self.kernel, "k")?,
+                middle: need(self.middle, "m")?,
+                stride: need(self.stride, "s")?,
+                squeeze,
+                activation,
+                residual,
+            },
+            "pool" => Op::Pool,
+            "linear" => Op::Linear { bias: !self.nobias, activation },
+            _ => {
+                return Err(format!(
+                    "unknown kind `{kind}`; known are conv, dsconv, mbconv, pool, linear"
+                ));
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wrong_lines_say_what_is_wrong() {
+        for (line, reason) in [
+            ("mbconv k4 m144 s2 24x56x56 -> 40x28x28", "odd kernel"),
+            ("mbconv k3 s2 24x56x56 -> 40x28x28", "a token `m`"),
+            ("mbconv k3 m144 s2 24x56x56 -> 40x29x28", "output shape 40x28x28"),
+            ("mbconv k3 m144 s2 res 24x56x56 -> 24x28x28", "equal shapes"),
+            ("conv k3 s2 gelu 3x8x8 -> 8x4x4", "unknown token `gelu`"),
+            ("conv s2 k3 3x8x8 -> 8x4x4", "the order"),
+            ("bottleneck k3 3x8x8 -> 8x4x4", "unknown kind"),
+            ("linear 3x8x8 -> 8x1x1", "1x1 before"),
+            ("conv k3 s2 3x8x8", "INPUT -> OUTPUT"),
+        ] {
+            let message = line.parse::<Block>().unwrap_err().to_string();
+            assert!(message.contains(reason), "{line}: {message}");
+        }
+    }
+}

@@ -1,0 +1,550 @@
+//! Search spaces: categorical choices, some inactive under others, and the network that each genotype stands for.
+
+use std::{collections::BTreeSet, fmt, path::Path};
+
+use crate::{
+    Activation, Block, Error, Genotype, Network, Result, Shape,
+    network::short_hash,
+    spec::{PRESETS, SpaceSpec, StageSpec, Template},
+};
+
+/// A search space. Built from a preset, a TOML file or a [`SpaceSpec`]; checked as a whole when it is built.
+#[derive(Clone, Debug)]
+pub struct Space {
+    spec: SpaceSpec,
+    id: String,
+    inputs: Vec<Shape>,
+    stem: Vec<Template>,
+    stages: Vec<Stage>,
+    head: Vec<Template>,
+    choices: Vec<Choice>,
+    resolution: Option<usize>,
+}
+
+/// One categorical choice; its values are `0..size`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Choice {
+    /// What is chosen, and where.
+    pub kind: ChoiceKind,
+    /// How many values there are.
+    pub size: usize,
+    /// Active only while the choice at `.0` has at least the value `.1`.
+    pub(crate) condition: Option<(usize, u8)>,
+}
+
+/// What a choice is about; stages and layers count from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChoiceKind {
+    /// Side of the input image.
+    Resolution,
+    /// Number of layers of a stage.
+    Depth {
+        /// Its stage.
+        stage: usize,
+    },
+    /// Kernel of a layer.
+    Kernel {
+        /// Its stage.
+        stage: usize,
+        /// Its layer.
+        layer: usize,
+    },
+    /// Expansion ratio of a layer.
+    Expand {
+        /// Its stage.
+        stage: usize,
+        /// Its layer.
+        layer: usize,
+    },
+    /// One of a layer's listed ops.
+    Op {
+        /// Its stage.
+        stage: usize,
+        /// Its layer.
+        layer: usize,
+    },
+}
+
+/// A place of the space where a block can stand; prints as `stages.1.0`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Slot {
+    /// The n-th block before the stages.
+    Stem(usize),
+    /// A layer of a stage.
+    Layer {
+        /// Its stage.
+        stage: usize,
+        /// Its layer.
+        layer: usize,
+    },
+    /// The n-th block after the stages.
+    Head(usize),
+}
+
+impl fmt::Display for Slot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stem(index) => write!(f, "stem.{index}"),
+            Self::Layer { stage, layer } => write!(f, "stages.{stage}.{layer}"),
+            Self::Head(index) => write!(f, "head.{index}"),
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Stage {
+    width: usize,
+    stride: usize,
+    depths: Vec<usize>,
+    depth: Option<usize>,
+    /// Every template of a layer: kernels x expansion ratios (the ratio runs fastest), or the listed ops.
+    options: Vec<Template>,
+    layers: Vec<LayerChoices>,
+}
+
+/// The indices of a layer's choices; a layer's option is `major * minor_size + minor`.
+#[derive(Clone, Debug)]
+struct LayerChoices {
+    major: Option<usize>,
+    minor: Option<usize>,
+    minor_size: usize,
+}
+
+impl Space {
+    /// A preset by name, or a TOML file by path (anything with a `/` or ending in `.toml`).
+    ///
+    /// # Errors
+    /// An unknown preset, an unreadable file, an unknown key or a space that contradicts itself.
+    pub fn load(name: &str) -> Result<Self> {
+        let is_file =
+            name.contains('/') || Path::new(name).extension().is_some_and(|end| end == "toml");
+        if !is_file {
+            return Self::preset(name);
+        }
+        let text = std::fs::read_to_string(name)
+            .map_err(|source| Error::Read { path: name.into(), source })?;
+        Self::from_toml(name, &text)
+    }
+
+    /// One of [`PRESETS`].
+    ///
+    /// # Errors
+    /// An unknown name.
+    pub fn preset(name: &str) -> Result<Self> {
+        match PRESETS.iter().find(|(known, _)| *known == name) {
+            Some((_, text)) => Self::from_toml(name, text),
+            None => Err(Error::UnknownSpace {
+                name: name.to_owned(),
+                presets: PRESETS.iter().map(|(known, _)| *known).collect(),
+            }),
+        }
+    }
+
+    /// A space from the text of a TOML file; `name` stands in errors.
+    ///
+    /// # Errors
+    /// An unknown key or a space that contradicts itself.
+    pub fn from_toml(name: &str, text: &str) -> Result<Self> {
+        let toml = |error: toml::de::Error| Error::Toml {
+            name: name.to_owned(),
+            message: error.to_string(),
+        };
+        Self::new(toml::from_str(text).map_err(toml)?)
+    }
+
+    /// The space that a specification describes.
+    ///
+    /// # Errors
+    /// A space that contradicts itself.
+    pub fn new(spec: SpaceSpec) -> Result<Self> {
+        let fail = |reason: String| Error::Space { space: spec.name.clone(), reason };
+        let input: Shape = spec.input.parse()?;
+        let square = |&side: &usize| Shape::new(input.channels, side, side);
+        let inputs = if spec.resolutions.is_empty() {
+            vec![input]
+        } else {
+            spec.resolutions.iter().map(square).collect()
+        };
+        if !ascending(&spec.resolutions) && !spec.resolutions.is_empty() {
+            return Err(fail("expected ascending `resolutions` of at least 1".into()));
+        }
+        if spec.classes < 2 || spec.stages.is_empty() || spec.head.is_empty() {
+            return Err(fail(
+                "expected at least 2 classes, one stage and one block of the head".into(),
+            ));
+        }
+        let mut choices = Vec::new();
+        let resolution = add_choice(&mut choices, ChoiceKind::Resolution, inputs.len(), None);
+        let mut stages = Vec::new();
+        for (index, stage) in spec.stages.iter().enumerate() {
+            let built = Stage::new(index, stage, &mut choices);
+            stages.push(built.map_err(|error| fail(format!("stage {}: {error}", index + 1)))?);
+        }
+        let templates = |texts: &[String]| {
+            texts.iter().map(|text| Template::parse(text)).collect::<Result<Vec<_>>>()
+        };
+        let (stem, head) = (templates(&spec.stem)?, templates(&spec.head)?);
+        let nameless = SpaceSpec { name: String::new(), ..spec.clone() };
+        let text = toml::to_string(&nameless).map_err(|error| fail(error.to_string()))?;
+        let space =
+            Self { id: short_hash(&text), spec, inputs, stem, stages, head, choices, resolution };
+        space.check()?;
+        Ok(space)
+    }
+
+    /// Builds every block once, so that no genotype can fail later.
+    fn check(&self) -> Result<()> {
+        for (resolution, _) in self.inputs.iter().enumerate() {
+            let options = self.stages.iter().map(|stage| stage.options.len()).max().unwrap_or(1);
+            for option in 0..options {
+                let blocks = self.place(
+                    resolution,
+                    |stage| stage.layers.len(),
+                    |stage, _| option % stage.options.len(),
+                )?;
+                Network::new(blocks.into_iter().map(|(_, block)| block).collect())?;
+            }
+        }
+        let last = self.network(&self.largest());
+        if last.blocks().last().is_none_or(|block| block.kind() != "linear") {
+            let reason = "expected the head to end in `pool` and `linear`".into();
+            return Err(Error::Space { space: self.spec.name.clone(), reason });
+        }
+        Ok(())
+    }
+
+    /// The same space for another task: its input shape and number of classes are replaced.
+    ///
+    /// # Errors
+    /// A shape that the space cannot take.
+    pub fn for_task(&self, input: Shape, classes: usize) -> Result<Self> {
+        Self::new(SpaceSpec { input: input.to_string(), classes, ..self.spec.clone() })
+    }
+
+    /// Its name, for people.
+    pub fn name(&self) -> &str {
+        &self.spec.name
+    }
+
+    /// What it was built from.
+    pub fn spec(&self) -> &SpaceSpec {
+        &self.spec
+    }
+
+    /// A hash of its content (not its name): tables, journals, predictors and checkpoints carry it.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Its choices, in a genotype's order.
+    pub fn choices(&self) -> &[Choice] {
+        &self.choices
+    }
+
+    /// Shapes of one input image that networks of this space can have.
+    pub fn inputs(&self) -> &[Shape] {
+        &self.inputs
+    }
+
+    /// Searched layers of the deepest network.
+    pub fn layers(&self) -> usize {
+        self.stages.iter().map(|stage| stage.layers.len()).sum()
+    }
+
+    /// The genotype that `text` names, made canonical.
+    ///
+    /// # Errors
+    /// Another number of choices, or a value that its choice does not have.
+    pub fn parse(&self, text: &str) -> Result<Genotype> {
+        let fail = |reason| Error::Genotype {
+            genotype: text.to_owned(),
+            space: self.spec.name.clone(),
+            reason,
+        };
+        let genotype: Genotype = text.trim().parse().map_err(fail)?;
+        if genotype.0.len() != self.choices.len() {
+            return Err(fail(format!(
+                "expected {} choices, found {}",
+                self.choices.len(),
+                genotype.0.len()
+            )));
+        }
+        for (index, (&value, choice)) in genotype.0.iter().zip(&self.choices).enumerate() {
+            if usize::from(value) >= choice.size {
+                return Err(fail(format!(
+                    "choice {} has the values 0 to {}, found {value}",
+                    index + 1,
+                    choice.size - 1
+                )));
+            }
+        }
+        Ok(self.canonical(genotype))
+    }
+
+    /// Sets inactive choices to 0. Conditions point backwards, so one pass is enough.
+    pub(crate) fn canonical(&self, mut genotype: Genotype) -> Genotype {
+        for index in 0..self.choices.len() {
+            if !self.active(&genotype, index) {
+                genotype.0[index] = 0;
+            }
+        }
+        genotype
+    }
+
+    /// Whether the choice at `index` matters in this genotype.
+    pub fn active(&self, genotype: &Genotype, index: usize) -> bool {
+        self.choices[index].condition.is_none_or(|(on, least)| genotype.0[on] >= least)
+    }
+
+    /// The genotype with every choice at its last value: the full network of an elastic space.
+    pub fn largest(&self) -> Genotype {
+        Genotype(self.choices.iter().map(|choice| choice.size as u8 - 1).collect())
+    }
+
+    /// The genotype with every choice at its first value.
+    pub fn smallest(&self) -> Genotype {
+        Genotype(vec![0; self.choices.len()])
+    }
+
+    /// Every canonical genotype with the same option in all layers, at full depth, for each input shape: together
+    /// they hold every block of the space at least once.
+    pub fn covering(&self) -> Vec<Genotype> {
+        let longest = self.stages.iter().map(|stage| stage.options.len()).max().unwrap_or(1);
+        let mut genotypes = Vec::new();
+        for resolution in 0..self.inputs.len() {
+            for option in 0..longest {
+                let mut genotype = self.largest();
+                if let Some(index) = self.resolution {
+                    genotype.0[index] = resolution as u8;
+                }
+                for stage in &self.stages {
+                    for layer in &stage.layers {
+                        layer.set(&mut genotype, option % stage.options.len());
+                    }
+                }
+                genotypes.push(genotype);
+            }
+        }
+        genotypes
+    }
+
+    /// The network of a genotype.
+    pub fn network(&self, genotype: &Genotype) -> Network {
+        let blocks = self.blocks(genotype).into_iter().map(|(_, block)| block).collect();
+        Network::new(blocks).expect("a space is checked when it is built")
+    }
+
+    /// The blocks of a genotype's network with the slots where they stand.
+    pub fn blocks(&self, genotype: &Genotype) -> Vec<(Slot, Block)> {
+        let value =
+            |choice: Option<usize>| choice.map_or(0, |index| usize::from(genotype.0[index]));
+        let depth = |stage: &Stage| stage.depths[value(stage.depth)];
+        let option = |stage: &Stage, layer: usize| stage.layers[layer].option(genotype);
+        self.place(value(self.resolution), depth, option)
+            .expect("a space is checked when it is built")
+    }
+
+    /// Every block that can stand in each slot for an input shape, in the order of a layer's options.
+    pub fn slots(&self, input: usize) -> Vec<(Slot, Vec<Block>)> {
+        let longest = self.stages.iter().map(|stage| stage.options.len()).max().unwrap_or(1);
+        let mut slots: Vec<(Slot, Vec<Block>)> = Vec::new();
+        for option in 0..longest {
+            let placed = self
+                .place(input, |stage| stage.layers.len(), |stage, _| option % stage.options.len())
+                .expect("a space is checked when it is built");
+            for (slot, block) in placed {
+                match slots.iter_mut().find(|(known, _)| *known == slot) {
+                    Some((_, blocks)) if blocks.contains(&block) => {}
+                    Some((_, blocks)) => blocks.push(block),
+                    None => slots.push((slot, vec![block])),
+                }
+            }
+        }
+        slots.sort_by_key(|(slot, _)| *slot);
+        slots
+    }
+
+    /// Every distinct block of the space, by its line.
+    pub fn distinct_blocks(&self) -> Vec<Block> {
+        let mut seen = BTreeSet::new();
+        let all = (0..self.inputs.len())
+            .flat_map(|input| self.slots(input))
+            .flat_map(|(_, blocks)| blocks);
+        all.filter(|block| seen.insert(block.to_string())).collect()
+    }
+
+    /// Base-10 logarithm of the number of canonical genotypes.
+    pub fn log10_size(&self) -> f64 {
+        let stages = self.stages.iter().map(|stage| {
+            let options = stage.options.len() as f64;
+            stage.depths.iter().map(|&depth| options.powi(depth as i32)).sum::<f64>().log10()
+        });
+        stages.sum::<f64>() + (self.inputs.len() as f64).log10()
+    }
+
+    fn place(
+        &self,
+        resolution: usize,
+        depth: impl Fn(&Stage) -> usize,
+        option: impl Fn(&Stage, usize) -> usize,
+    ) -> Result<Vec<(Slot, Block)>> {
+        let mut shape = self.inputs[resolution];
+        let mut placed = Vec::new();
+        let mut push =
+            |slot, template: &Template, stride, width, shape: &mut Shape| -> Result<()> {
+                if let Some(block) = template.block(*shape, stride, width)? {
+                    *shape = block.output();
+                    placed.push((slot, block));
+                }
+                Ok(())
+            };
+        for (index, template) in self.stem.iter().enumerate() {
+            let width = template.width.unwrap_or(shape.channels);
+            push(Slot::Stem(index), template, template.stride.unwrap_or(1), width, &mut shape)?;
+        }
+        for (number, stage) in self.stages.iter().enumerate() {
+            for layer in 0..depth(stage) {
+                let template = &stage.options[option(stage, layer)];
+                let stride = if layer == 0 { stage.stride } else { 1 };
+                push(
+                    Slot::Layer { stage: number, layer },
+                    template,
+                    stride,
+                    stage.width,
+                    &mut shape,
+                )?;
+            }
+        }
+        for (index, template) in self.head.iter().enumerate() {
+            let last = index + 1 == self.head.len();
+            let width =
+                template.width.unwrap_or(if last { self.spec.classes } else { shape.channels });
+            push(Slot::Head(index), template, template.stride.unwrap_or(1), width, &mut shape)?;
+        }
+        Ok(placed)
+    }
+}
+
+impl Stage {
+    fn new(
+        index: usize,
+        spec: &StageSpec,
+        choices: &mut Vec<Choice>,
+    ) -> std::result::Result<Self, String> {
+        let options = options(spec)?;
+        if !ascending(&spec.depth) {
+            return Err("expected ascending `depth` of at least 1".into());
+        }
+        let depth = add_choice(choices, ChoiceKind::Depth { stage: index }, spec.depth.len(), None);
+        let deepest = spec.depth[spec.depth.len() - 1];
+        let mut layers = Vec::new();
+        for layer in 0..deepest {
+            let least = spec.depth.iter().position(|&depth| depth > layer).unwrap_or(0) as u8;
+            let condition = depth.filter(|_| least > 0).map(|choice| (choice, least));
+            let minor_size = spec.expand.len().max(1);
+            let (major, minor) = if spec.ops.is_empty() {
+                let (kernel, expand) = (
+                    ChoiceKind::Kernel { stage: index, layer },
+                    ChoiceKind::Expand { stage: index, layer },
+                );
+                let major = add_choice(choices, kernel, spec.kernel.len(), condition);
+                (major, add_choice(choices, expand, spec.expand.len(), condition))
+            } else {
+                (
+                    add_choice(
+                        choices,
+                        ChoiceKind::Op { stage: index, layer },
+                        options.len(),
+                        condition,
+                    ),
+                    None,
+                )
+            };
+            layers.push(LayerChoices { major, minor, minor_size });
+        }
+        Ok(Self {
+            width: spec.width,
+            stride: spec.stride,
+            depths: spec.depth.clone(),
+            depth,
+            options,
+            layers,
+        })
+    }
+}
+
+impl LayerChoices {
+    fn option(&self, genotype: &Genotype) -> usize {
+        let value =
+            |choice: Option<usize>| choice.map_or(0, |index| usize::from(genotype.0[index]));
+        value(self.major) * self.minor_size + value(self.minor)
+    }
+
+    fn set(&self, genotype: &mut Genotype, option: usize) {
+        if let Some(index) = self.major {
+            genotype.0[index] = (option / self.minor_size) as u8;
+        }
+        if let Some(index) = self.minor {
+            genotype.0[index] = (option % self.minor_size) as u8;
+        }
+    }
+}
+
+/// A stage's templates: kernels x expansion ratios, or its listed ops.
+fn options(spec: &StageSpec) -> std::result::Result<Vec<Template>, String> {
+    if spec.width == 0 || spec.stride == 0 {
+        return Err("expected a `width` and a `stride` of at least 1".into());
+    }
+    if !spec.ops.is_empty() {
+        if !spec.kernel.is_empty()
+            || !spec.expand.is_empty()
+            || spec.activation.is_some()
+            || spec.squeeze.is_some()
+        {
+            return Err(
+                "expected either `ops`, or `kernel`, `expand`, `activation` and `squeeze`".into()
+            );
+        }
+        return spec
+            .ops
+            .iter()
+            .map(|op| Template::parse(op).map_err(|error| error.to_string()))
+            .collect();
+    }
+    if !ascending(&spec.kernel) || spec.kernel.iter().any(|side| side % 2 == 0) {
+        return Err("expected ascending, odd `kernel` sides".into());
+    }
+    if !ascending(&spec.expand) || spec.expand[0] < 2 {
+        return Err("expected ascending `expand` ratios of at least 2".into());
+    }
+    let activation = match spec.activation.as_deref() {
+        None => Activation::None,
+        Some(name) => Activation::named(name)
+            .ok_or_else(|| format!("unknown activation `{name}`; known are relu, relu6, hswish"))?,
+    };
+    let pairs = spec
+        .kernel
+        .iter()
+        .flat_map(|&kernel| spec.expand.iter().map(move |&expand| (kernel, expand)));
+    Ok(pairs
+        .map(|(kernel, expand)| Template::mbconv(kernel, expand, spec.squeeze, activation))
+        .collect())
+}
+
+/// Adds a choice unless there is nothing to choose; returns its index.
+fn add_choice(
+    choices: &mut Vec<Choice>,
+    kind: ChoiceKind,
+    size: usize,
+    condition: Option<(usize, u8)>,
+) -> Option<usize> {
+    (size > 1).then(|| {
+        choices.push(Choice { kind, size, condition });
+        choices.len() - 1
+    })
+}
+
+fn ascending(values: &[usize]) -> bool {
+    values.first().is_some_and(|&first| first > 0)
+        && values.windows(2).all(|pair| pair[0] < pair[1])
+}

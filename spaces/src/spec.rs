@@ -1,0 +1,205 @@
+//! Spaces as data: presets and TOML files.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Activation, Block, Error, Op, Result, Shape};
+
+/// The presets, by name.
+pub const PRESETS: [(&str, &str); 4] = [
+    ("ofa-mbv3", include_str!("../presets/ofa-mbv3.toml")),
+    ("ofa-mbv3-multi", include_str!("../presets/ofa-mbv3-multi.toml")),
+    ("ofa-28", include_str!("../presets/ofa-28.toml")),
+    ("nas-bench-macro", include_str!("../presets/nas-bench-macro.toml")),
+];
+
+/// A search space as it stands in a TOML file: a fixed stem, stages of searched layers, a fixed head.
+///
+/// The stem's and head's blocks are templates: a block's line without shapes, with `oN` for the output channels
+/// (the last one's are the classes) and `se0.25` for a ratio of squeeze-and-excite.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpaceSpec {
+    /// Name for people; not part of the space's identity.
+    pub name: String,
+    /// Shape of one input image, `CxHxW`.
+    pub input: String,
+    /// Sides of square input images to choose from, ascending; empty: only `input`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub resolutions: Vec<usize>,
+    /// Number of classes.
+    pub classes: usize,
+    /// Templates of the blocks before the stages.
+    pub stem: Vec<String>,
+    /// Templates of the blocks after the stages.
+    pub head: Vec<String>,
+    /// The searched part.
+    pub stages: Vec<StageSpec>,
+}
+
+/// A stage: layers of one output width, the first of which has the stage's stride.
+///
+/// Its layers choose either `kernel` and `expand` of an MBConv each (elastic, as in Once-for-All), or one of `ops`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StageSpec {
+    /// Output channels.
+    pub width: usize,
+    /// Stride of the first layer.
+    pub stride: usize,
+    /// Numbers of layers to choose from, ascending; the first so many layers are kept.
+    pub depth: Vec<usize>,
+    /// Kernel sides to choose from, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernel: Vec<usize>,
+    /// Expansion ratios to choose from, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub expand: Vec<usize>,
+    /// Ratio of squeeze-and-excite to the middle channels; none where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub squeeze: Option<f64>,
+    /// Activation of the MBConvs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activation: Option<String>,
+    /// Templates to choose from; `identity` is a skip, or a strided 1x1 convolution where the shape changes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ops: Vec<String>,
+}
+
+/// A block without shapes, relative to its input.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Template {
+    pub(crate) kind: Kind,
+    pub(crate) kernel: usize,
+    pub(crate) expand: usize,
+    pub(crate) squeeze: Option<f64>,
+    pub(crate) activation: Activation,
+    pub(crate) stride: Option<usize>,
+    pub(crate) width: Option<usize>,
+    pub(crate) bias: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Kind {
+    Identity,
+    Conv,
+    Separable,
+    MbConv,
+    Pool,
+    Linear,
+}
+
+impl Template {
+    pub(crate) fn mbconv(
+        kernel: usize,
+        expand: usize,
+        squeeze: Option<f64>,
+        activation: Activation,
+    ) -> Self {
+        let kind = Kind::MbConv;
+        Self { kind, kernel, expand, squeeze, activation, stride: None, width: None, bias: true }
+    }
+
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let fail = |reason: String| Error::Template { text: text.to_owned(), reason };
+        let mut words = text.split_whitespace();
+        let kind = match words.next() {
+            Some("identity") => Kind::Identity,
+            Some("conv") => Kind::Conv,
+            Some("dsconv") => Kind::Separable,
+            Some("mbconv") => Kind::MbConv,
+            Some("pool") => Kind::Pool,
+            Some("linear") => Kind::Linear,
+            _ => {
+                return Err(fail(
+                    "expected identity, conv, dsconv, mbconv, pool or linear first".into(),
+                ));
+            }
+        };
+        let mut template = Self { kind, ..Self::mbconv(0, 0, None, Activation::None) };
+        for word in words {
+            template.read(word).ok_or_else(|| fail(format!("unknown token `{word}`")))?;
+        }
+        if matches!(kind, Kind::Conv | Kind::Separable | Kind::MbConv) && template.kernel % 2 == 0 {
+            return Err(fail("expected a token `k` with an odd number".into()));
+        }
+        if kind == Kind::MbConv && template.expand < 2 {
+            return Err(fail(
+                "expected a token `e` of at least 2 (a `dsconv` has no expansion)".into(),
+            ));
+        }
+        Ok(template)
+    }
+
+    fn read(&mut self, word: &str) -> Option<()> {
+        let number = |prefix: &str| word.strip_prefix(prefix)?.parse::<usize>().ok();
+        if let Some(activation) = Activation::named(word) {
+            self.activation = activation;
+        } else if word == "nobias" {
+            self.bias = false;
+        } else if let Some(ratio) = word.strip_prefix("se") {
+            self.squeeze =
+                Some(ratio.parse().ok().filter(|r| (0.0..=1.0).contains(r) && *r > 0.0)?);
+        } else if let Some(n) = number("k") {
+            self.kernel = n;
+        } else if let Some(n) = number("e") {
+            self.expand = n;
+        } else if let Some(n) = number("s") {
+            self.stride = Some(n);
+        } else {
+            self.width = Some(number("o")?);
+        }
+        Some(())
+    }
+
+    /// The block on `input`; none for an identity that changes nothing.
+    pub(crate) fn block(&self, input: Shape, stride: usize, width: usize) -> Result<Option<Block>> {
+        let (kernel, activation) = (self.kernel, self.activation);
+        let same = stride == 1 && input.channels == width;
+        let squeeze =
+            |channels: usize| self.squeeze.map(|ratio| make_divisible(channels as f64 * ratio, 8));
+        let op = match self.kind {
+            Kind::Identity if same => return Ok(None),
+            Kind::Identity => Op::Conv { kernel: 1, stride, activation: Activation::None },
+            Kind::Conv => Op::Conv { kernel, stride, activation },
+            Kind::Separable => {
+                let squeeze = squeeze(input.channels);
+                Op::Separable { kernel, stride, squeeze, activation, residual: same }
+            }
+            Kind::MbConv => {
+                let middle = make_divisible((input.channels * self.expand) as f64, 8);
+                Op::MbConv {
+                    kernel,
+                    middle,
+                    stride,
+                    squeeze: squeeze(middle),
+                    activation,
+                    residual: same,
+                }
+            }
+            Kind::Pool => Op::Pool,
+            Kind::Linear => Op::Linear { bias: self.bias, activation },
+        };
+        Block::new(op, input, width).map(Some)
+    }
+}
+
+/// The multiple of `divisor` nearest to `value`, but never below 90 % of it nor below `divisor` (MobileNetV2's code).
+pub(crate) fn make_divisible(value: f64, divisor: usize) -> usize {
+    let half = divisor as f64 / 2.0;
+    let nearest = (((value + half) as usize) / divisor * divisor).max(divisor);
+    if (nearest as f64) < 0.9 * value { nearest + divisor } else { nearest }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_are_rounded_as_in_mobilenet() {
+        for (value, expected) in
+            [(18.0, 24), (20.0, 24), (16.0, 16), (3.0, 8), (44.0, 48), (11.9, 16), (10.0, 16)]
+        {
+            assert_eq!(make_divisible(value, 8), expected, "{value}");
+        }
+    }
+}

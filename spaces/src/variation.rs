@@ -1,0 +1,116 @@
+//! Functions over choices: sampling, mutation, crossover, enumeration, encoding.
+
+use std::{collections::HashSet, ops::Range};
+
+use crate::{Choice, ChoiceKind, Genotype, Random, Space};
+
+impl Space {
+    /// A genotype drawn uniformly per choice.
+    pub fn sample(&self, random: &mut Random) -> Genotype {
+        self.sample_within(random, |choice| 0..choice.size)
+    }
+
+    /// A genotype drawn uniformly per choice from the values that `allowed` leaves.
+    pub fn sample_within(
+        &self,
+        random: &mut Random,
+        allowed: impl Fn(&Choice) -> Range<usize>,
+    ) -> Genotype {
+        let draw = |choice: &Choice| {
+            let values = allowed(choice);
+            (values.start + random.below(values.len())) as u8
+        };
+        self.canonical(Genotype(self.choices().iter().map(draw).collect()))
+    }
+
+    /// Draws again with probability `rate(kind)`; the kernel and the expansion of a layer are drawn together
+    /// (Once-for-All's `mutate_sample`).
+    pub fn mutate(
+        &self,
+        genotype: &Genotype,
+        random: &mut Random,
+        rate: impl Fn(ChoiceKind) -> f64,
+    ) -> Genotype {
+        let mut child = genotype.clone();
+        let mut previous = None;
+        for (index, choice) in self.choices().iter().enumerate() {
+            let place = place(choice.kind);
+            let redraw = match previous {
+                Some((same, redraw)) if same == place => redraw,
+                _ => random.chance(rate(choice.kind)),
+            };
+            previous = Some((place, redraw));
+            if redraw {
+                child.0[index] = random.below(choice.size) as u8;
+            }
+        }
+        self.canonical(child)
+    }
+
+    /// Each choice from either parent with equal probability.
+    pub fn crossover(&self, a: &Genotype, b: &Genotype, random: &mut Random) -> Genotype {
+        let pick = |(&x, &y): (&u8, &u8)| if random.chance(0.5) { x } else { y };
+        self.canonical(Genotype(a.0.iter().zip(&b.0).map(pick).collect()))
+    }
+
+    /// Every canonical genotype, in ascending order of the last choice; only for spaces small enough to walk.
+    pub fn enumerate(&self) -> impl Iterator<Item = Genotype> + '_ {
+        let mut next = Some(self.smallest());
+        std::iter::from_fn(move || {
+            let current = next.take()?;
+            next = self.successor(&current);
+            Some(current)
+        })
+    }
+
+    fn successor(&self, genotype: &Genotype) -> Option<Genotype> {
+        let mut following = genotype.clone();
+        for index in (0..self.choices().len()).rev() {
+            if !self.active(&following, index) {
+                continue;
+            }
+            if usize::from(following.0[index]) + 1 < self.choices()[index].size {
+                following.0[index] += 1;
+                following.0[index + 1..].fill(0);
+                return Some(following);
+            }
+        }
+        None
+    }
+
+    /// Length of [`Space::encode`]'s output.
+    pub fn encoding_width(&self) -> usize {
+        self.encoded().map(|(_, choice)| choice.size).sum()
+    }
+
+    /// One-hot encoding of the active choices (zeros where inactive) into `row`, which holds
+    /// [`Space::encoding_width`] numbers. A depth is left out where its layers' zeros already tell it
+    /// (Once-for-All, section 3.4).
+    pub fn encode(&self, genotype: &Genotype, row: &mut [f32]) {
+        row.fill(0.0);
+        let mut offset = 0;
+        for (index, choice) in self.encoded() {
+            if self.active(genotype, index) {
+                row[offset + usize::from(genotype.0[index])] = 1.0;
+            }
+            offset += choice.size;
+        }
+    }
+
+    fn encoded(&self) -> impl Iterator<Item = (usize, &Choice)> {
+        let told: HashSet<usize> =
+            self.choices().iter().filter_map(|choice| choice.condition.map(|(on, _)| on)).collect();
+        self.choices().iter().enumerate().filter(move |(index, _)| !told.contains(index))
+    }
+}
+
+/// Choices of one layer share a place.
+fn place(kind: ChoiceKind) -> (u8, usize, usize) {
+    match kind {
+        ChoiceKind::Resolution => (0, 0, 0),
+        ChoiceKind::Depth { stage } => (1, stage, 0),
+        ChoiceKind::Kernel { stage, layer }
+        | ChoiceKind::Expand { stage, layer }
+        | ChoiceKind::Op { stage, layer } => (2, stage, layer),
+    }
+}

@@ -1,0 +1,136 @@
+//! Spaces against published counts.
+
+use netfit_spaces::{Random, Space};
+
+/// Parameters and multiply-adds of all 6,561 networks of the published benchmark.
+#[test]
+fn nas_bench_macro_counts_agree_with_the_benchmark() {
+    let space = Space::preset("nas-bench-macro").unwrap();
+    let mut rows = 0;
+    for line in include_str!("data/nas-bench-macro.csv").lines().skip(1) {
+        let cells: Vec<&str> = line.split(',').collect();
+        let network = space.network(&space.parse(cells[0]).unwrap());
+        assert_eq!(
+            network.parameters().0,
+            cells[6].parse::<u64>().unwrap(),
+            "parameters of {}",
+            cells[0]
+        );
+        assert_eq!(
+            network.multiply_adds().0,
+            cells[7].parse::<u64>().unwrap(),
+            "multiply-adds of {}",
+            cells[0]
+        );
+        rows += 1;
+    }
+    assert_eq!(rows, 6561);
+}
+
+#[test]
+fn enumeration_visits_every_network_once() {
+    let space = Space::preset("nas-bench-macro").unwrap();
+    let words: std::collections::BTreeSet<String> =
+        space.enumerate().map(|g| g.to_string()).collect();
+    assert_eq!(words.len(), 6561);
+    assert!((space.log10_size() - 6561_f64.log10()).abs() < 1e-12);
+}
+
+/// Cai et al., ICLR 2020: about 2e19 networks per resolution; 60 kernel and 60 expansion inputs of the predictor.
+#[test]
+fn once_for_all_has_its_published_size() {
+    let space = Space::preset("ofa-mbv3").unwrap();
+    assert!((space.log10_size() - 19.3).abs() < 0.1, "{}", space.log10_size());
+    assert_eq!(space.layers(), 20);
+    assert_eq!(space.encoding_width(), 120);
+    // 5 stages x (first, later layers) x 9 options, 2 blocks of the stem, 4 of the head.
+    assert_eq!(space.distinct_blocks().len(), 96);
+    assert_eq!(Space::preset("ofa-mbv3-multi").unwrap().encoding_width(), 125);
+}
+
+#[test]
+fn the_covering_set_holds_every_block() {
+    for (preset, networks) in
+        [("ofa-mbv3", 9), ("ofa-28", 9), ("nas-bench-macro", 3), ("ofa-mbv3-multi", 45)]
+    {
+        let space = Space::preset(preset).unwrap();
+        let covering = space.covering();
+        assert_eq!(covering.len(), networks, "{preset}");
+        let mut seen = std::collections::BTreeSet::new();
+        for genotype in &covering {
+            seen.extend(space.network(genotype).blocks().iter().map(ToString::to_string));
+        }
+        let missing: Vec<_> = space
+            .distinct_blocks()
+            .into_iter()
+            .filter(|b| !seen.contains(&b.to_string()))
+            .collect();
+        assert!(missing.is_empty(), "{preset}: {missing:?}");
+    }
+}
+
+#[test]
+fn genotypes_and_blocks_print_and_parse_back() {
+    for preset in ["ofa-mbv3", "ofa-28", "nas-bench-macro", "ofa-mbv3-multi"] {
+        let space = Space::preset(preset).unwrap();
+        let mut random = Random::new(1, "laws");
+        let mut other = space.sample(&mut random);
+        for _ in 0..200 {
+            let mutated = space.mutate(&other, &mut random, |_| 0.3);
+            for genotype in
+                [space.sample(&mut random), space.crossover(&other, &mutated, &mut random), mutated]
+            {
+                assert_eq!(space.parse(&genotype.to_string()).unwrap(), genotype);
+                let network = space.network(&genotype);
+                assert_eq!(network.text().parse::<netfit_spaces::Network>().unwrap(), network);
+                other = genotype;
+            }
+        }
+    }
+}
+
+#[test]
+fn inactive_layers_do_not_make_another_genotype() {
+    let space = Space::preset("ofa-28").unwrap();
+    let smallest = space.smallest();
+    for (index, choice) in space.choices().iter().enumerate() {
+        let mut word: Vec<char> = smallest.to_string().chars().collect();
+        word[index] = char::from_digit(choice.size as u32 - 1, 36).unwrap();
+        let changed = space.parse(&word.iter().collect::<String>()).unwrap();
+        assert_eq!(changed != smallest, space.active(&smallest, index), "choice {index}");
+        assert_eq!(
+            space.network(&changed) != space.network(&smallest),
+            space.active(&smallest, index)
+        );
+    }
+}
+
+#[test]
+fn wrong_spaces_and_genotypes_name_what_is_wrong() {
+    let message = |result: netfit_spaces::Result<Space>| result.unwrap_err().to_string();
+    assert!(message(Space::load("ofa-mbv9")).contains("presets are ofa-mbv3"));
+    assert!(message(Space::load("nowhere/space.toml")).contains("nowhere/space.toml"));
+    let text = std::fs::read_to_string("spaces/presets/ofa-28.toml").unwrap();
+    let changed =
+        |from: &str, to: &str| message(Space::from_toml("mine.toml", &text.replacen(from, to, 1)));
+    assert!(changed("width = 24", "widht = 24").contains("widht"));
+    assert!(
+        changed("kernel = [3, 5, 7]", "kernel = [3, 4, 7]")
+            .contains("stage 1: expected ascending, odd `kernel`")
+    );
+    assert!(changed("depth = [2, 3, 4]", "depth = [4, 3]").contains("ascending `depth`"));
+    assert!(changed("\"relu\"", "\"gelu\"").contains("gelu"));
+    assert!(changed("\"pool\", ", "").contains("1x1 before a linear map"));
+    let space = Space::preset("nas-bench-macro").unwrap();
+    assert!(
+        space.parse("0000000").unwrap_err().to_string().contains("expected 8 choices, found 7")
+    );
+    assert!(
+        space
+            .parse("00000003")
+            .unwrap_err()
+            .to_string()
+            .contains("choice 8 has the values 0 to 2, found 3")
+    );
+    assert!(space.parse("0000000!").unwrap_err().to_string().contains("`!` is not a digit"));
+}

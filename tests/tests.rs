@@ -1,0 +1,4 @@
+//! All integration tests in one program.
+#![allow(missing_docs, clippy::unwrap_used)]
+
+mod spaces;
