@@ -1,1 +1,41 @@
 //! Latency tables: measured block latencies, calibrated on whole networks.
+//!
+//! A [`LatencyTable`] holds one time for each block of a search space on one device ([`Fingerprint`]), a
+//! [`Calibration`] that turns sums of block times into latencies of whole networks, and a [`Validation`] on networks
+//! that the calibration has not seen. Times are seconds, of one call on the whole batch.
+//!
+//! Two clocks are kept apart. *Raw* seconds are what a user's budget is about; they drift by several per cent between
+//! processes. *Reference-normalised* seconds are `time / time of the reference network beside it * the reference's
+//! stored median`: the drift cancels, so calibration and errors are computed in them.
+//!
+//! ```
+//! use netfit_latency_tables::{Errors, Timing};
+//!
+//! let timing = Timing::of(&[2.0e-3, 2.1e-3, 1.9e-3, 9.0e-3]).ok_or("no samples")?;
+//! assert!((timing.median_s - 2.05e-3).abs() < 1e-12);
+//! let errors = Errors::of(&[1.0, 2.0, 3.1], &[1.0, 2.0, 3.0]);
+//! assert!((errors.kendall_tau - 1.0).abs() < 1e-12 && errors.within_5 > 0.99);
+//! # Ok::<(), &str>(())
+//! ```
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod calibration;
+mod error;
+mod file;
+mod fingerprint;
+mod metrics;
+mod statistics;
+mod table;
+mod timing;
+mod validation;
+
+pub use calibration::{Affine, COVERAGE, Calibration, Candidate, Correction, LEAST_NETWORKS};
+pub use error::{Error, Result};
+pub use file::FORMAT;
+pub use fingerprint::{Difference, Fingerprint};
+pub use metrics::{Errors, kendall_tau, rmspe, spearman, within};
+pub use statistics::{mad, median, quantile, trimmed_mean};
+pub use table::{Hygiene, Latency, LatencyTable, Reference, Source, Verdict};
+pub use timing::{NetworkTiming, Timing};
+pub use validation::Validation;

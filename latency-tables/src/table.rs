@@ -1,0 +1,318 @@
+//! The table itself.
+
+use std::collections::BTreeMap;
+
+use netfit_spaces::{Block, Network, Space};
+use serde::{Deserialize, Serialize};
+
+use crate::{Calibration, Error, Fingerprint, NetworkTiming, Result, Timing, Validation};
+
+/// Measured block latencies of one search space on one device, calibrated and validated on whole networks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LatencyTable {
+    /// The space's id.
+    pub space_id: String,
+    /// The space's name, for people.
+    pub space_name: String,
+    /// The device.
+    pub fingerprint: Fingerprint,
+    /// The network beside which all others were measured.
+    pub reference: Reference,
+    /// Block times by the way in which they were measured (`in-place`); the calibration names the one in use.
+    pub sources: BTreeMap<String, Source>,
+    /// What turns sums of block times into latencies.
+    pub calibration: Calibration,
+    /// What the predictions are worth.
+    pub validation: Option<Validation>,
+    /// Whether the machine was quiet.
+    pub hygiene: Hygiene,
+    /// The networks of the calibration.
+    pub calibration_networks: Vec<NetworkTiming>,
+    /// The networks of the validation.
+    pub validation_networks: Vec<NetworkTiming>,
+    /// What the choice of networks followed from.
+    pub seed: u64,
+    /// How long it took to make the table.
+    pub seconds: f64,
+}
+
+/// Block times that were measured in one way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Source {
+    /// Time for each block, by the block's line.
+    pub entries: BTreeMap<String, Timing>,
+    /// Time of a call that belongs to no block; not part of a sum, the calibration's constant stands for it.
+    pub overhead: Timing,
+}
+
+impl Source {
+    /// The sum of the blocks' times in seconds, not calibrated.
+    ///
+    /// # Errors
+    /// The first block without an entry.
+    pub fn sum<'a>(&self, network: &'a Network) -> std::result::Result<f64, &'a Block> {
+        let entry = |block: &'a Block| self.entries.get(&block.to_string()).ok_or(block);
+        network.blocks().iter().map(|block| entry(block).map(|timing| timing.mean_s)).sum()
+    }
+}
+
+/// The network beside which all others are measured: its own drift is the machine's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reference {
+    /// Its blocks, one a line.
+    pub network: String,
+    /// Its latency: the median over all bursts of the first process. It is what normalised seconds refer to.
+    pub median_s: f64,
+    /// The same for each process.
+    pub processes_s: Vec<f64>,
+}
+
+/// Whether the measurements were disturbed.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hygiene {
+    /// The judgement.
+    pub verdict: Verdict,
+    /// Bursts that count, of all networks in all processes.
+    pub bursts: usize,
+    /// Bursts that were thrown away and repeated.
+    pub repeated: usize,
+    /// Bursts that still look disturbed after all repetitions.
+    pub disturbed: usize,
+    /// Largest relative difference between the reference's latency in a tenth of a process's time and in the whole.
+    pub reference_drift: f64,
+}
+
+/// A judgement on the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// The measurements are sound.
+    Clean,
+    /// They are not, and were asked for all the same.
+    NoiseAccepted,
+}
+
+/// A predicted latency.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Latency {
+    /// The median, at the speed that the reference had when the table was made.
+    pub median_s: f64,
+    /// Lower end of the interval.
+    pub low_s: f64,
+    /// Upper end of the interval.
+    pub high_s: f64,
+    /// The median in units of the reference network's latency.
+    pub relative: f64,
+}
+
+impl LatencyTable {
+    /// The latency of a network of this table's space.
+    ///
+    /// # Errors
+    /// A block without an entry.
+    pub fn predict(&self, network: &Network) -> Result<Latency> {
+        let mut seconds = self.constant_s();
+        for block in network.blocks() {
+            let line = block.to_string();
+            seconds += self.entry(&line).ok_or_else(|| self.missing(&line))?;
+        }
+        Ok(self.latency(seconds))
+    }
+
+    /// The latency whose median is `median_s`, with the table's interval around it.
+    pub fn latency(&self, median_s: f64) -> Latency {
+        let half = self.calibration.interval;
+        Latency {
+            median_s,
+            low_s: median_s * (1.0 - half).max(0.0),
+            high_s: median_s * (1.0 + half),
+            relative: median_s / self.reference.median_s,
+        }
+    }
+
+    /// The chosen source's entries, by block line.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Timing)> {
+        let chosen = self.sources.get(&self.calibration.source);
+        chosen
+            .into_iter()
+            .flat_map(|source| &source.entries)
+            .map(|(line, timing)| (line.as_str(), timing))
+    }
+
+    /// Calibrated seconds that a block adds to a network; none where it has no entry. A network's latency is
+    /// [`Self::constant_s`] and the sum over its blocks.
+    pub fn entry(&self, line: &str) -> Option<f64> {
+        let timing = self.sources.get(&self.calibration.source)?.entries.get(line)?;
+        Some(self.calibration.correction.block(timing.mean_s))
+    }
+
+    /// Calibrated seconds of a network without blocks.
+    pub fn constant_s(&self) -> f64 {
+        self.calibration.correction.constant_s()
+    }
+
+    /// The error for a block without an entry.
+    pub fn missing(&self, line: &str) -> Error {
+        Error::Missing {
+            block: line.to_owned(),
+            space: self.space_name.clone(),
+            entries: self.entries().count(),
+        }
+    }
+
+    /// Checks that the table is of this device.
+    ///
+    /// # Errors
+    /// The first field of the fingerprint that differs.
+    pub fn check_device(&self, here: &Fingerprint) -> Result<()> {
+        match self.fingerprint.differs(here) {
+            None => Ok(()),
+            Some(difference) => Err(Error::Device {
+                field: difference.field,
+                table: difference.ours,
+                here: difference.theirs,
+            }),
+        }
+    }
+
+    /// Checks that the table is of this space.
+    ///
+    /// # Errors
+    /// Both spaces, where they differ.
+    pub fn check_space(&self, space: &Space) -> Result<()> {
+        if self.space_id == space.id() {
+            return Ok(());
+        }
+        Err(Error::Space {
+            table: self.space_name.clone(),
+            table_id: self.space_id.clone(),
+            space: space.name().to_owned(),
+            space_id: space.id().to_owned(),
+        })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use netfit_spaces::Random;
+
+    /// A table of `ofa-28` whose entries are multiply-adds / 1e9 s, calibrated on networks of `1e-5 + 2 * sum`.
+    pub(crate) fn table() -> LatencyTable {
+        let space = Space::preset("ofa-28").unwrap();
+        let entry = |seconds: f64| Timing::of(&[seconds]).unwrap();
+        let entries = space
+            .distinct_blocks()
+            .iter()
+            .map(|block| (block.to_string(), entry((block.multiply_adds().0 + 1) as f64 / 1e9)))
+            .collect();
+        let sources =
+            BTreeMap::from([("in-place".to_owned(), Source { entries, overhead: entry(1e-6) })]);
+        let mut random = Random::new(0, "table");
+        let mut networks = Vec::new();
+        let mut timings = Vec::new();
+        for _ in 0..24 {
+            let genotype = space.sample(&mut random);
+            let network = space.network(&genotype);
+            let seconds = 1e-5 + 2.0 * sources["in-place"].sum(&network).unwrap();
+            timings.push(NetworkTiming {
+                genotype,
+                seconds,
+                processes_s: vec![seconds],
+                ratios: vec![seconds / 1e-4],
+            });
+            networks.push((network, seconds));
+        }
+        LatencyTable {
+            space_id: space.id().to_owned(),
+            space_name: space.name().to_owned(),
+            fingerprint: crate::fingerprint::tests::fingerprint(),
+            reference: Reference {
+                network: space.network(&space.largest()).text(),
+                median_s: 1e-4,
+                processes_s: vec![1e-4],
+            },
+            calibration: Calibration::fit(&sources, &networks).unwrap(),
+            sources,
+            validation: None,
+            hygiene: Hygiene {
+                verdict: Verdict::Clean,
+                bursts: 24,
+                repeated: 0,
+                disturbed: 0,
+                reference_drift: 0.0,
+            },
+            calibration_networks: timings,
+            validation_networks: Vec::new(),
+            seed: 0,
+            seconds: 0.0,
+        }
+    }
+
+    #[test]
+    fn predictions_add_up_and_the_planted_line_is_found() {
+        let (table, space) = (table(), Space::preset("ofa-28").unwrap());
+        let network = space.network(&space.smallest());
+        let sum: f64 =
+            network.blocks().iter().map(|block| table.entry(&block.to_string()).unwrap()).sum();
+        let latency = table.predict(&network).unwrap();
+        assert!((latency.median_s - (table.constant_s() + sum)).abs() < 1e-15);
+        let truth = 1e-5 + 2.0 * table.sources["in-place"].sum(&network).unwrap();
+        assert!((latency.median_s / truth - 1.0).abs() < 1e-9);
+        assert!((latency.relative - latency.median_s / 1e-4).abs() < 1e-12);
+    }
+
+    #[test]
+    fn a_missing_block_is_named() {
+        let mut table = table();
+        let space = Space::preset("ofa-28").unwrap();
+        let network = space.network(&space.smallest());
+        let line = network.blocks()[3].to_string();
+        table.sources.get_mut("in-place").unwrap().entries.remove(&line);
+        let message = table.predict(&network).unwrap_err().to_string();
+        assert!(message.contains(&line) && message.contains("ofa-28"), "{message}");
+    }
+
+    #[test]
+    fn tables_of_another_device_or_space_are_refused() {
+        let table = table();
+        let here = Fingerprint { threads: 2, ..table.fingerprint.clone() };
+        let message = table.check_device(&here).unwrap_err().to_string();
+        assert!(message.contains("its threads is `1`, here it is `2`"), "{message}");
+        assert!(table.check_device(&table.fingerprint).is_ok());
+        let other = Space::preset("nas-bench-macro").unwrap();
+        let message = table.check_space(&other).unwrap_err().to_string();
+        assert!(message.contains("nas-bench-macro") && message.contains("ofa-28"), "{message}");
+    }
+
+    #[test]
+    fn too_few_networks_are_refused() {
+        let table = table();
+        let space = Space::preset("ofa-28").unwrap();
+        let networks: Vec<_> = table.calibration_networks[..18]
+            .iter()
+            .map(|timing| (space.network(&timing.genotype), timing.seconds))
+            .collect();
+        let message = Calibration::fit(&table.sources, &networks).unwrap_err().to_string();
+        assert!(message.contains("at least 19 networks, found 18"), "{message}");
+    }
+
+    #[test]
+    fn validation_judges_the_table_and_the_baseline() {
+        let table = table();
+        let space = Space::preset("ofa-28").unwrap();
+        let networks: Vec<_> = table.calibration_networks[..10]
+            .iter()
+            .map(|timing| {
+                (space.network(&timing.genotype), vec![timing.seconds, 1.02 * timing.seconds])
+            })
+            .collect();
+        let validation = Validation::judge(&table, &networks).unwrap();
+        assert_eq!(validation.errors.networks, 10);
+        assert!((validation.noise_floor_rmspe.unwrap() - 0.02).abs() < 1e-9);
+        assert!((validation.errors.rmspe - (1.0 - 1.0 / 1.01)).abs() < 1e-6);
+        assert!((validation.errors.kendall_tau - 1.0).abs() < 1e-12);
+        // Every truth is 1 % away, the planted line has no width.
+        assert!(validation.interval_coverage < 0.5);
+    }
+}
