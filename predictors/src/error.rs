@@ -1,0 +1,107 @@
+//! What can be wrong with predictors and latency models.
+
+use std::path::PathBuf;
+
+/// An error of this crate; each message names the thing, what was found and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A genotype or space that is wrong in itself.
+    #[error(transparent)]
+    Space(#[from] netfit_spaces::Error),
+    /// A latency table that cannot serve.
+    #[error(transparent)]
+    Table(#[from] netfit_latency_tables::Error),
+    /// What an accuracy source outside this crate reports.
+    #[error(transparent)]
+    Source(#[from] Box<dyn std::error::Error + Send + Sync>),
+    /// An accuracy option that does not parse.
+    #[error(
+        "accuracy `{text}`: {reason}; hint: write `csv:FILE[,genotype=COLUMN,accuracy=COLUMN,unit=fraction|percent]`"
+    )]
+    Option {
+        /// The option as it was found.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A file that cannot be read.
+    #[error("cannot read `{path}`: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: std::io::Error,
+    },
+    /// A file that cannot be written.
+    #[error("cannot write `{path}`: {source}; hint: check that the folder exists and has room")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be written.
+        source: std::io::Error,
+    },
+    /// A file of accuracies with a fault.
+    #[error("accuracies `{path}`, line {line}: {reason}")]
+    Csv {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: u64,
+        /// Expected and found, with a hint.
+        reason: String,
+    },
+    /// A genotype without a known accuracy.
+    #[error(
+        "no accuracy for genotype `{genotype}` in `{path}` ({rows} rows); hint: give a file that holds the whole space"
+    )]
+    Unknown {
+        /// The genotype that was asked for.
+        genotype: String,
+        /// The file.
+        path: PathBuf,
+        /// Its rows.
+        rows: usize,
+    },
+    /// Training data or options that no predictor can be fitted on.
+    #[error("cannot fit the predictor: {reason}")]
+    Training {
+        /// Expected and found.
+        reason: String,
+    },
+    /// A predictor file that is not one, or is damaged.
+    #[error("predictor `{path}`: {reason}; hint: fit it again")]
+    Predictor {
+        /// The file.
+        path: PathBuf,
+        /// Expected and found.
+        reason: String,
+    },
+    /// A predictor of another space.
+    #[error(
+        "predictor `{path}` is of space `{found_name}` ({found}), expected `{expected_name}` ({expected}); hint: fit one for this space"
+    )]
+    OtherSpace {
+        /// The file.
+        path: PathBuf,
+        /// Id of the predictor's space.
+        found: String,
+        /// Its name.
+        found_name: String,
+        /// Id of the space in use.
+        expected: String,
+        /// Its name.
+        expected_name: String,
+    },
+    /// A latency that does not add up over blocks, or is no latency at all.
+    #[error("latency model of space `{space}`: {reason}")]
+    Latency {
+        /// The space's name.
+        space: String,
+        /// Expected and found.
+        reason: String,
+    },
+}
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;
