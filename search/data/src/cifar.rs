@@ -150,3 +150,88 @@ fn class_names(folder: &Path, layout: &Layout) -> Result<Vec<String>> {
         Err(Error::Names { path, expected: layout.classes, found: names.len() })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A record of these label bytes whose planes are all 10 x `value`, + 1, + 2.
+    fn record(labels: &[u8], value: u8) -> Vec<u8> {
+        let planes = (0..3).flat_map(|plane| [10 * value + plane; 1024]);
+        labels.iter().copied().chain(planes).collect()
+    }
+
+    /// Two images a file: classes 2f and 2f + 1 in file f; the test file has classes 9 and 0.
+    fn ten() -> TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for (file, number) in TEN.train.iter().zip(0u8..) {
+            let records = [2 * number, 2 * number + 1].map(|class| record(&[class], class));
+            fs::write(folder.path().join(file), records.concat()).unwrap();
+        }
+        let records = [record(&[9], 20), record(&[0], 21)].concat();
+        fs::write(folder.path().join(TEN.test), records).unwrap();
+        folder
+    }
+
+    fn message(folder: &TempDir) -> String {
+        load(folder.path(), &TEN).err().unwrap().to_string()
+    }
+
+    #[test]
+    fn records_are_a_label_and_three_planes() {
+        let folder = ten();
+        let Stored { train, test } = load(folder.path(), &TEN).unwrap();
+        assert_eq!(train.targets, [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        assert_eq!(train.image(7)[..1024], [70; 1024]);
+        assert_eq!(train.image(7)[2048..], [72; 1024]);
+        assert_eq!((test.targets.clone(), test.image(1)[1024]), (vec![9, 0], 211));
+        assert_eq!(train.labels[9], "9");
+
+        let description = describe(folder.path(), &TEN).unwrap();
+        assert_eq!(description.shape, train.shape);
+        assert_eq!(description.train_counts, [1; 10]);
+        assert_eq!(description.test_counts, test.counts());
+    }
+
+    #[test]
+    fn the_fine_label_of_cifar_100_counts() {
+        let folder = tempfile::tempdir().unwrap();
+        let records: Vec<u8> = (0..100).flat_map(|class| record(&[19, class], 1)).collect();
+        fs::write(folder.path().join("train.bin"), &records).unwrap();
+        fs::write(folder.path().join("test.bin"), &records[..3074]).unwrap();
+        let Stored { train, test } = load(folder.path(), &HUNDRED).unwrap();
+        assert_eq!(train.targets, (0..100).collect::<Vec<u16>>());
+        assert_eq!((test.len(), test.image(0)[0]), (1, 10));
+    }
+
+    #[test]
+    fn names_come_from_their_file_which_must_fit() {
+        let folder = ten();
+        let names = folder.path().join("batches.meta.txt");
+        fs::write(&names, "airplane\nb\nc\nd\ne\nf\ng\nh\ni\ntruck\n\n").unwrap();
+        let labels = load(folder.path(), &TEN).unwrap().train.labels;
+        assert_eq!((labels[0].as_str(), labels[9].as_str()), ("airplane", "truck"));
+        fs::write(&names, "airplane\n").unwrap();
+        assert!(message(&folder).contains("expected 10 class names, found 1"));
+    }
+
+    #[test]
+    fn damaged_files_are_errors_with_their_path() {
+        let folder = ten();
+        let path = folder.path().join("data_batch_3.bin");
+        fs::write(&path, vec![0; 5000]).unwrap();
+        assert!(message(&folder).contains("expected a multiple of 3073 bytes, found 5000"));
+        fs::write(&path, record(&[10], 0)).unwrap();
+        assert!(message(&folder).contains("label 10 of image 0, expected less than 10"));
+        fs::write(&path, record(&[1], 0)).unwrap();
+        assert!(message(&folder).contains("class `4` has no image"));
+        fs::remove_file(&path).unwrap();
+        assert!(message(&folder).contains("no CIFAR file at `"), "{}", message(&folder));
+        assert!(message(&folder).contains("data_batch_3.bin"));
+        let gone = load(&folder.path().join("gone"), &TEN).err().unwrap().to_string();
+        assert!(gone.starts_with("no data folder at"), "{gone}");
+    }
+}

@@ -83,16 +83,15 @@ impl Normalization {
         }
         let (mut mean, mut std) = (Vec::new(), Vec::new());
         for (channel, counts) in counts.iter().enumerate() {
+            if counts.iter().filter(|&&count| count > 0).count() < 2 {
+                return Err(Error::Constant { channel });
+            }
             let moment = |power: u32| -> u64 {
                 counts.iter().zip(0u64..).map(|(count, pixel)| count * pixel.pow(power)).sum()
             };
             let pixels = moment(0) as f64;
             let channel_mean = moment(1) as f64 / pixels;
             let variance = moment(2) as f64 / pixels - channel_mean * channel_mean;
-            // Also true of NaN, that is of no pixels.
-            if counts.iter().filter(|&&count| count > 0).count() < 2 {
-                return Err(Error::Constant { channel });
-            }
             mean.push((channel_mean / 255.0) as f32);
             std.push((variance.sqrt() / 255.0) as f32);
         }

@@ -84,12 +84,11 @@ fn class_names(train: &Part, test: &Part, names: Option<&[String]>) -> Result<Ve
             expected: size(train.shape),
         });
     }
-    let (names, hint) = match names {
-        Some(names) => (names.to_vec(), "`labels` in `[data]` must name every class"),
-        None => {
-            let largest = train.targets.iter().max().map_or(0, |&label| usize::from(label));
-            (number_names(largest + 1), "a class of the test set must be in the training set")
-        }
+    let (names, hint) = if let Some(names) = names {
+        (names.to_vec(), "`labels` in `[data]` must name every class")
+    } else {
+        let largest = train.targets.iter().max().map_or(0, |&label| usize::from(label));
+        (number_names(largest + 1), "a class of the test set must be in the training set")
     };
     for part in [train, test] {
         let beyond = part.targets.iter().position(|&label| usize::from(label) >= names.len());

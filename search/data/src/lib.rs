@@ -38,6 +38,7 @@ mod error;
 mod folder;
 mod idx;
 mod load;
+mod picture;
 mod spec;
 mod split;
 
