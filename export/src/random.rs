@@ -1,0 +1,73 @@
+//! Random weights, for profiling: a network's speed does not depend on what it has learned, as long as its numbers
+//! stay ordinary (subnormal ones are slow).
+
+use netfit_spaces::{Activation, Layer, LayerKind, Network, Random};
+
+use crate::{Tensor, Weights};
+
+impl Weights {
+    /// Weights for every tensor of the network, drawn in the order of [`Network::weights`].
+    ///
+    /// Convolutions and linear maps are normal with variance `g / fan-in`, where g is 2 before an activation (He et
+    /// al., ICCV 2015) and 1 elsewhere; normalisation has a scale in 0.8..1.2, a variance in 0.5..1.5, and a shift
+    /// and a mean of standard deviation 0.1, as have the biases. Activations neither vanish nor overflow.
+    pub fn random(network: &Network, random: &mut Random) -> Self {
+        let layers = network.blocks().iter().enumerate().flat_map(|(index, block)| {
+            let name = network.block_name(index);
+            block.layers().into_iter().map(move |layer| (format!("{name}.{}.", layer.name), layer))
+        });
+        let gains: Vec<(String, f64)> =
+            layers.map(|(prefix, layer)| (prefix, gain(&layer))).collect();
+        let mut weights = Self::new();
+        for spec in network.weights() {
+            let gain = gains
+                .iter()
+                .find(|(prefix, _)| spec.name.starts_with(prefix))
+                .map_or(1.0, |(_, gain)| *gain);
+            let count = spec.shape.iter().product();
+            let fan_in: usize = spec.shape[1..].iter().product();
+            let mut draw = || -> f64 {
+                match spec.name.rsplit_once("norm.").map(|(_, which)| which) {
+                    Some("weight") => 0.8 + 0.4 * random.uniform(),
+                    Some("variance") => 0.5 + random.uniform(),
+                    _ if spec.shape.len() == 1 => 0.1 * random.normal(),
+                    _ => random.normal() * (gain / fan_in.max(1) as f64).sqrt(),
+                }
+            };
+            let data = (0..count).map(|_| draw() as f32).collect();
+            weights.insert(spec.name, Tensor { shape: spec.shape, data });
+        }
+        weights
+    }
+}
+
+fn gain(layer: &Layer) -> f64 {
+    let activation = match layer.kind {
+        LayerKind::Conv(conv) => conv.activation,
+        LayerKind::Linear { activation, .. } => activation,
+        LayerKind::SqueezeExcite { .. } | LayerKind::Pool => Activation::None,
+    };
+    if activation == Activation::None { 1.0 } else { 2.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use netfit_spaces::Space;
+
+    use super::*;
+
+    #[test]
+    fn random_weights_fit_their_network_and_follow_the_seed() {
+        let space = Space::preset("ofa-mbv3").unwrap();
+        let network = space.network(&space.smallest());
+        let draw = |seed| Weights::random(&network, &mut Random::new(seed, "weights"));
+        let weights = draw(3);
+        weights.check(&network).unwrap();
+        assert_eq!(weights, draw(3));
+        assert_ne!(weights, draw(4));
+        let name =
+            network.weights().into_iter().find(|s| s.name.ends_with("variance")).unwrap().name;
+        assert!(weights.get(&name).unwrap().data.iter().all(|v| (0.5..=1.5).contains(v)));
+    }
+}
