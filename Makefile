@@ -1,6 +1,35 @@
 # `make demo` and `make test` are all that a newcomer needs: both set up what is missing first.
 
-.PHONY: setup
+export CARGO_TERM_PROGRESS_WHEN ?= never
+programs = $${CARGO_TARGET_DIR:-target}
+
+.PHONY: help demo test setup build lint bench clean
+
+help: ## say what there is
+	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1\t/p' Makefile | expand -t 16
+
+demo: ## Fashion-MNIST, from a budget to runs/demo/model.onnx (goes on where it was interrupted)
+	@scripts/timed "set-up and compiling" $(MAKE) --no-print-directory build
+	@scripts/timed "the demo" $(programs)/release/netfit run examples/fashion-mnist.toml --out runs/demo
+
+test: setup ## the dependency check and all tests
+	@scripts/timed "set-up and compiling" cargo test --locked --no-run
+	@scripts/check-dependencies $(programs)/debug/netfit
+	@scripts/timed "the tests" cargo test --locked
 
 setup: ## put libtorch, ONNX Runtime and Fashion-MNIST into .deps/
 	@scripts/setup
+
+build: setup ## compile netfit and netfit-torch for use
+	cargo build --locked --release
+
+lint: setup ## formatting and clippy; warnings are errors
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+bench: setup ## benchmarks
+	cargo bench --locked
+
+clean: ## remove what was compiled and set up; runs/ stays
+	cargo clean
+	rm -rf .deps
