@@ -1,3 +1,83 @@
 //! Search strategies, budgets, the Pareto front and the journal.
+//!
+//! A [`Strategy`] proposes genotypes and is told what became of them. [`Search`] is the one loop around all
+//! strategies: it keeps to the budget, scores each distinct feasible genotype once, writes the [`Journal`] and finds the
+//! best network and the Pareto front. [`TorchProcess`] is the client of the training process.
+//!
+//! ```
+//! use netfit_predictors::{Accuracy, BlockSums, Latency, LatencyModel, Result};
+//! use netfit_search::{Search, SearchOptions, strategy};
+//! use netfit_spaces::{Genotype, Space};
+//!
+//! /// One second for each 1e12 multiply-adds.
+//! struct Slow(BlockSums);
+//!
+//! impl Slow {
+//!     fn latency(&self, sum: f64) -> Latency {
+//!         let median_s = sum / 1e12;
+//!         Latency { median_s, low_s: median_s, high_s: median_s, relative: 1.0 }
+//!     }
+//! }
+//!
+//! impl LatencyModel for Slow {
+//!     fn latencies(&self, genotypes: &[Genotype], out: &mut Vec<Latency>) {
+//!         out.clear();
+//!         out.extend(genotypes.iter().map(|genotype| self.latency(self.0.sum(genotype))));
+//!     }
+//!     fn fastest(&self) -> (Genotype, Latency) {
+//!         let (genotype, sum) = self.0.smallest();
+//!         (genotype, self.latency(sum))
+//!     }
+//! }
+//!
+//! /// The more choices at their last value, the better.
+//! struct Wide;
+//!
+//! impl Accuracy for Wide {
+//!     fn source(&self) -> String {
+//!         "example".to_owned()
+//!     }
+//!     fn accuracies(&mut self, genotypes: &[Genotype]) -> Result<Vec<f64>> {
+//!         let sum = |g: &Genotype| g.values().iter().map(|&value| f64::from(value)).sum::<f64>();
+//!         Ok(genotypes.iter().map(|genotype| sum(genotype) / 16.0).collect())
+//!     }
+//! }
+//!
+//! let space = Space::preset("nas-bench-macro")?;
+//! let latency = Slow(BlockSums::new(&space, |block| Ok(block.multiply_adds().0 as f64))?);
+//! let mut evolution = strategy("evolution", &space, 0)?;
+//! let search = Search {
+//!     strategy: evolution.as_mut(),
+//!     accuracy: &mut Wide,
+//!     latency: &latency,
+//!     journal: None,
+//!     space: &space,
+//! };
+//! let options = SearchOptions { budget_s: 1e-4, evaluations: 300, ..SearchOptions::default() };
+//! let result = search.run(&options, &mut |_| {})?;
+//! assert_eq!(result.evaluations, 300);
+//! assert!(result.best.latency_s <= 1e-4);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
+mod budget;
+mod error;
 pub mod job;
+mod journal;
+mod pareto;
+mod process;
+mod progress;
+mod run;
+mod select;
+mod strategies;
+mod torch;
+
+pub use budget::{Budget, Duration};
+pub use error::{Error, Result};
+pub use journal::{Journal, Record};
+pub use pareto::{front, hypervolume};
+pub use progress::Progress;
+pub use run::{Ended, Evaluated, Search, SearchOptions, SearchResult};
+pub use select::{equal_latency, feasible};
+pub use strategies::{Evolution, EvolutionOptions, RandomSearch, STRATEGIES, Strategy, strategy};
+pub use torch::{SupernetAccuracy, TorchProcess};

@@ -1,0 +1,146 @@
+//! What can be wrong with a search.
+
+use std::path::PathBuf;
+
+use crate::budget::Duration;
+
+/// An error of this crate; each message names the thing, what was found and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A genotype or space that is wrong in itself.
+    #[error(transparent)]
+    Space(#[from] netfit_spaces::Error),
+    /// What a predictor or an accuracy source reports.
+    #[error(transparent)]
+    Predictor(#[from] netfit_predictors::Error),
+    /// A budget that does not parse.
+    #[error(
+        "budget `{text}`: {reason}; hint: write a time like `3ms`, `250us` or `0.5s`, or `60% of full`"
+    )]
+    Budget {
+        /// The budget as it was found.
+        text: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A budget that no network meets.
+    #[error(
+        "no network of space `{space}` within {}: the fastest, `{genotype}`, is predicted at {} (interval up to {}); hint: allow at least {}",
+        Duration(*.budget_s), Duration(*.fastest_s), Duration(*.fastest_high_s), Duration(*.fastest_high_s)
+    )]
+    Impossible {
+        /// The space's name.
+        space: String,
+        /// The budget.
+        budget_s: f64,
+        /// The fastest genotype.
+        genotype: String,
+        /// Its predicted latency.
+        fastest_s: f64,
+        /// The upper end of its interval, which counts.
+        fastest_high_s: f64,
+    },
+    /// A strategy that does not exist.
+    #[error("unknown strategy `{name}`; hint: strategies are {}", known.join(", "))]
+    UnknownStrategy {
+        /// The name that was asked for.
+        name: String,
+        /// The strategies that exist.
+        known: Vec<&'static str>,
+    },
+    /// A configuration that contradicts itself.
+    #[error("strategy `{strategy}`: {reason}")]
+    Configuration {
+        /// The strategy's name.
+        strategy: &'static str,
+        /// Expected and found.
+        reason: String,
+    },
+    /// An accuracy source that breaks its contract.
+    #[error("accuracy source `{origin}`: {reason}")]
+    Accuracy {
+        /// The source's name.
+        origin: String,
+        /// Expected and found.
+        reason: String,
+    },
+    /// A search of no evaluations.
+    #[error("expected at least one evaluation, found {0}")]
+    Evaluations(usize),
+    /// No random network is left to compare with.
+    #[error(
+        "no random network within the budget but the {0} to compare with; hint: raise the budget"
+    )]
+    NoOther(usize),
+    /// A file that cannot be read.
+    #[error("cannot read `{path}`: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: std::io::Error,
+    },
+    /// A file that cannot be written.
+    #[error("cannot write `{path}`: {source}; hint: check that the folder exists and has room")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be written.
+        source: std::io::Error,
+    },
+    /// A journal that cannot be gone on with.
+    #[error("journal `{path}`, line {line}: {reason}; hint: move it away to start anew")]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1.
+        line: usize,
+        /// Expected and found.
+        reason: String,
+    },
+    /// A training process that cannot be started.
+    #[error(
+        "cannot start `{program}`: {source}; hint: build it with `cargo build`, it lies beside `netfit`"
+    )]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// Why it cannot be started.
+        source: std::io::Error,
+    },
+    /// A training process that has ended without an answer.
+    #[error("`{program}` {how} during `{request}`{tail}{hint}")]
+    Died {
+        /// The program.
+        program: PathBuf,
+        /// Exit status or signal, in words.
+        how: String,
+        /// The request that was under way.
+        request: &'static str,
+        /// What it last said on standard error, on one line.
+        tail: String,
+        /// What to do about it.
+        hint: &'static str,
+    },
+    /// A training process that answers with something else than the protocol's lines.
+    #[error(
+        "`{program}` answered `{request}` with `{line}`: {reason}; hint: build both programs anew"
+    )]
+    Answer {
+        /// The program.
+        program: PathBuf,
+        /// The request that was under way.
+        request: &'static str,
+        /// The beginning of the line.
+        line: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A request that failed, in the training process's own words.
+    #[error("{0}")]
+    Failed(String),
+}
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

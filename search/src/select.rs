@@ -1,0 +1,73 @@
+//! Random networks to compare with.
+
+use std::collections::HashSet;
+
+use netfit_predictors::LatencyModel;
+use netfit_spaces::{Genotype, Random, Space};
+
+use crate::{Error, Result, run::feasible_fastest};
+
+/// Draws for each network that is asked for, before what was found is enough.
+const TRIES: usize = 1000;
+/// Genotypes drawn and timed together.
+const BATCH: usize = 256;
+
+/// Up to `count` distinct genotypes, drawn uniformly per choice from those whose interval keeps to the budget. Where
+/// the budget leaves hardly any there are fewer; where none is drawn at all, it is the fastest one of the space.
+///
+/// # Errors
+/// A budget below the fastest network of the space, or a `count` of 0.
+pub fn feasible(
+    space: &Space,
+    latency: &dyn LatencyModel,
+    budget_s: f64,
+    count: usize,
+    seed: u64,
+) -> Result<Vec<Genotype>> {
+    if count == 0 {
+        return Err(Error::Evaluations(count));
+    }
+    let fastest = feasible_fastest(space, latency, budget_s)?;
+    let mut random = Random::new(seed, "select/feasible");
+    let (mut seen, mut kept, mut latencies) = (HashSet::new(), Vec::new(), Vec::new());
+    let mut left = count.saturating_mul(TRIES);
+    while kept.len() < count && left > 0 {
+        let draws = BATCH.min(left);
+        left -= draws;
+        let drawn: Vec<Genotype> = (0..draws).map(|_| space.sample(&mut random)).collect();
+        latency.latencies(&drawn, &mut latencies);
+        for (genotype, latency) in drawn.into_iter().zip(&latencies) {
+            let fits = kept.len() < count && latency.high_s <= budget_s;
+            if fits && seen.insert(genotype.clone()) {
+                kept.push(genotype);
+            }
+        }
+    }
+    if kept.is_empty() {
+        kept.push(fastest);
+    }
+    Ok(kept)
+}
+
+/// Of `draws` random networks within the budget, all but those in `except`, the one whose predicted latency is
+/// nearest to `target_s`: a random network of equal latency.
+///
+/// # Errors
+/// As [`feasible`]; no network but those in `except`.
+pub fn equal_latency(
+    space: &Space,
+    latency: &dyn LatencyModel,
+    budget_s: f64,
+    target_s: f64,
+    draws: usize,
+    except: &[Genotype],
+    seed: u64,
+) -> Result<Genotype> {
+    let mut drawn = feasible(space, latency, budget_s, draws, seed)?;
+    drawn.retain(|genotype| !except.contains(genotype));
+    let mut latencies = Vec::new();
+    latency.latencies(&drawn, &mut latencies);
+    let distance = |place: &usize| (latencies[*place].median_s - target_s).abs();
+    let nearest = (0..drawn.len()).min_by(|a, b| distance(a).total_cmp(&distance(b)));
+    nearest.map(|place| drawn.swap_remove(place)).ok_or(Error::NoOther(except.len()))
+}

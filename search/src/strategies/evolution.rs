@@ -1,0 +1,262 @@
+//! The evolutionary search of Once-for-All.
+
+use std::collections::HashMap;
+
+use netfit_spaces::{ChoiceKind, Genotype, Random, Space};
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Evaluated, Result, Strategy};
+
+/// How [`Evolution`] searches.
+///
+/// | field | default | purpose |
+/// |---|---|---|
+/// | `population` | 100 | random networks at the start, and children of a generation |
+/// | `generations` | 500 | generations after the start |
+/// | `parents` | 0.25 | parents of the next generation, a share of the population |
+/// | `mutated` | 0.5 | share of the children that come by mutation; the others by crossover |
+/// | `layer_rate` | 0.1 | probability that a layer's choices are drawn again |
+/// | `depth_rate` | 0.1 | the same of a stage's depth |
+/// | `resolution_rate` | 0.5 | the same of the resolution |
+/// | `tries` | 100 | proposals for each child before a generation is closed as it is |
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvolutionOptions {
+    /// Random networks at the start, and children of a generation.
+    pub population: usize,
+    /// Generations after the start.
+    pub generations: usize,
+    /// Parents of the next generation, a share of the population.
+    pub parents: f64,
+    /// Share of the children that come by mutation; the others by crossover.
+    pub mutated: f64,
+    /// Probability that a layer's choices are drawn again.
+    pub layer_rate: f64,
+    /// Probability that a stage's depth is drawn again.
+    pub depth_rate: f64,
+    /// Probability that the resolution is drawn again.
+    pub resolution_rate: f64,
+    /// Proposals for each child before a generation is closed as it is.
+    pub tries: usize,
+}
+
+impl Default for EvolutionOptions {
+    fn default() -> Self {
+        Self {
+            population: 100,
+            generations: 500,
+            parents: 0.25,
+            mutated: 0.5,
+            layer_rate: 0.1,
+            depth_rate: 0.1,
+            resolution_rate: 0.5,
+            tries: 100,
+        }
+    }
+}
+
+impl EvolutionOptions {
+    /// Evaluations of a whole search, where no generation is closed early.
+    pub fn evaluations(&self) -> usize {
+        self.population * (self.generations + 1)
+    }
+
+    fn check(&self) -> Result<()> {
+        let fail = |reason: &str| {
+            Err(Error::Configuration { strategy: "evolution", reason: reason.to_owned() })
+        };
+        if self.population == 0 || self.tries == 0 {
+            return fail("expected `population` and `tries` of at least 1");
+        }
+        let shares =
+            [self.parents, self.mutated, self.layer_rate, self.depth_rate, self.resolution_rate];
+        if shares.iter().any(|share| !(0.0..=1.0).contains(share)) {
+            return fail("expected every share and rate from 0 to 1");
+        }
+        Ok(())
+    }
+}
+
+/// Evolution as in Once-for-All (Cai et al., ICLR 2020; the authors' `evolution.py`).
+///
+/// A generation's parents are the best of the parents before and their children. Departures: a child that is known
+/// already is no child; where children are hard to find a generation is closed with those that it has, so no loop is
+/// without bound; the last generation counts.
+pub struct Evolution {
+    space: Space,
+    options: EvolutionOptions,
+    random: Random,
+    /// 0: the random start.
+    generation: usize,
+    parents: Vec<Evaluated>,
+    children: Vec<Evaluated>,
+    /// Of the children, how many came by mutation.
+    mutants: usize,
+    /// Proposals in this generation.
+    proposed: usize,
+    /// The last proposals, and whether they came by mutation.
+    pending: HashMap<Genotype, bool>,
+}
+
+impl Evolution {
+    /// Evolution in `space`.
+    ///
+    /// # Errors
+    /// Options out of range.
+    pub fn new(space: &Space, options: EvolutionOptions, seed: u64) -> Result<Self> {
+        options.check()?;
+        Ok(Self {
+            space: space.clone(),
+            options,
+            random: Random::new(seed, "strategy/evolution"),
+            generation: 0,
+            parents: Vec::new(),
+            children: Vec::new(),
+            mutants: 0,
+            proposed: 0,
+            pending: HashMap::new(),
+        })
+    }
+
+    fn complete(&self) -> bool {
+        let Self { options, children, parents, .. } = self;
+        let tired = self.proposed >= options.tries.saturating_mul(options.population);
+        let someone = !(children.is_empty() && parents.is_empty());
+        children.len() >= options.population || (tired && someone)
+    }
+
+    fn next_generation(&mut self) {
+        let mut pool = std::mem::take(&mut self.parents);
+        pool.append(&mut self.children);
+        pool.sort_by(Evaluated::better_first);
+        let share = self.options.parents * self.options.population as f64;
+        pool.truncate((share.round() as usize).max(1));
+        self.parents = pool;
+        (self.generation, self.mutants, self.proposed) = (self.generation + 1, 0, 0);
+    }
+
+    fn mutant(&mut self) -> Genotype {
+        let EvolutionOptions { layer_rate, depth_rate, resolution_rate, .. } = self.options;
+        let parent = self.random.below(self.parents.len());
+        self.space.mutate(&self.parents[parent].genotype, &mut self.random, |kind| match kind {
+            ChoiceKind::Resolution => resolution_rate,
+            ChoiceKind::Depth { .. } => depth_rate,
+            ChoiceKind::Kernel { .. } | ChoiceKind::Expand { .. } | ChoiceKind::Op { .. } => {
+                layer_rate
+            }
+        })
+    }
+
+    fn cross(&mut self) -> Genotype {
+        let (a, b) = (self.random.below(self.parents.len()), self.random.below(self.parents.len()));
+        let (a, b) = (&self.parents[a].genotype, &self.parents[b].genotype);
+        self.space.crossover(a, b, &mut self.random)
+    }
+}
+
+impl Strategy for Evolution {
+    fn ask(&mut self, most: usize) -> Vec<Genotype> {
+        if self.complete() {
+            self.next_generation();
+        }
+        if self.generation > self.options.generations {
+            return Vec::new();
+        }
+        let population = self.options.population;
+        let count = most.min(population - self.children.len());
+        let wanted = (self.options.mutated * population as f64).round() as usize;
+        let mutants = wanted.saturating_sub(self.mutants).min(count);
+        self.proposed += count;
+        self.pending.clear();
+        let propose = |child: usize| {
+            let mutant = child < mutants;
+            let genotype = match (self.generation, mutant) {
+                (0, _) => self.space.sample(&mut self.random),
+                (_, true) => self.mutant(),
+                (_, false) => self.cross(),
+            };
+            self.pending.entry(genotype.clone()).or_insert(mutant);
+            genotype
+        };
+        (0..count).map(propose).collect()
+    }
+
+    fn tell(&mut self, evaluated: &[Evaluated]) {
+        for child in evaluated {
+            self.mutants += usize::from(self.pending.remove(&child.genotype) == Some(true));
+            self.children.push(child.clone());
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn scored(genotypes: Vec<Genotype>) -> Vec<Evaluated> {
+        let score = |genotype: Genotype| {
+            let sum = genotype.values().iter().map(|&value| f64::from(value)).sum::<f64>();
+            Evaluated { genotype, accuracy: sum, latency_s: 1.0, latency_interval_s: [1.0, 1.0] }
+        };
+        genotypes.into_iter().map(score).collect()
+    }
+
+    #[test]
+    fn a_generation_is_half_mutants_of_the_best_quarter() {
+        let space = Space::preset("ofa-28").unwrap();
+        let options = EvolutionOptions { population: 20, generations: 1, ..Default::default() };
+        assert_eq!(options.evaluations(), 40);
+        let mut evolution = Evolution::new(&space, options, 0).unwrap();
+        let start = evolution.ask(15);
+        assert_eq!(start.len(), 15);
+        let mut start = scored(start);
+        evolution.tell(&start);
+        let rest = scored(evolution.ask(15));
+        assert_eq!(rest.len(), 5);
+        evolution.tell(&rest);
+        start.extend(rest);
+        start.sort_by(Evaluated::better_first);
+        let children = evolution.ask(50);
+        assert_eq!(evolution.parents, start[..5]);
+        assert_eq!(children.len(), 20);
+        assert_eq!(evolution.pending.values().filter(|mutant| **mutant).count(), 10);
+        evolution.tell(&scored(children[..8].to_vec()));
+        // Eight mutants are there: two more, and all the others by crossover.
+        assert_eq!(evolution.ask(50).len(), 12);
+        assert_eq!(evolution.pending.values().filter(|mutant| **mutant).count(), 2);
+    }
+
+    #[test]
+    fn a_generation_without_children_is_closed() {
+        let space = Space::preset("nas-bench-macro").unwrap();
+        let options = EvolutionOptions {
+            population: 4,
+            generations: 3,
+            tries: 5,
+            ..EvolutionOptions::default()
+        };
+        let mut evolution = Evolution::new(&space, options, 0).unwrap();
+        let start = scored(evolution.ask(1));
+        evolution.tell(&start);
+        let mut asked = 0;
+        while !evolution.ask(4).is_empty() {
+            evolution.tell(&[]);
+            asked += 1;
+            assert!(asked < 100);
+        }
+    }
+
+    #[test]
+    fn options_out_of_range_are_refused() {
+        let space = Space::preset("nas-bench-macro").unwrap();
+        for options in [
+            EvolutionOptions { population: 0, ..Default::default() },
+            EvolutionOptions { mutated: 1.5, ..Default::default() },
+            EvolutionOptions { parents: f64::NAN, ..Default::default() },
+        ] {
+            let error = Evolution::new(&space, options, 0).err().unwrap().to_string();
+            assert!(error.starts_with("strategy `evolution`: expected"), "{error}");
+        }
+    }
+}

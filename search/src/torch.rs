@@ -1,0 +1,359 @@
+//! The client of the training process `netfit-torch`.
+
+use std::{
+    io::{BufRead as _, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use netfit_predictors::Accuracy;
+use netfit_spaces::Genotype;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::{
+    Error, Progress, Result,
+    job::{Event, Open, Request},
+    process::Process,
+};
+
+/// Longer lines are no answer.
+const LONGEST_LINE: u64 = 1 << 30;
+/// Bytes of a wrong answer that an error shows.
+const SHOWN: usize = 200;
+/// What the loader says where a library is missing.
+const LOADER: [&str; 3] =
+    ["error while loading shared libraries", "cannot open shared object", "Library not loaded"];
+
+/// A running `netfit-torch`. It carries out one request after the other; killed when dropped.
+pub struct TorchProcess {
+    program: PathBuf,
+    process: Process,
+    /// Set once it has ended.
+    ended: bool,
+}
+
+impl TorchProcess {
+    /// Starts `program` and opens a run.
+    ///
+    /// # Errors
+    /// A program that cannot be started or dies at once, for example for want of a library; what it says to `open`.
+    pub fn start(program: &Path, open: Open) -> Result<Self> {
+        let process = Process::start(program)
+            .map_err(|source| Error::Start { program: program.to_owned(), source })?;
+        let mut torch = Self { program: program.to_owned(), process, ended: false };
+        torch.request(&Request::Open(open), &mut |_| {})?;
+        Ok(torch)
+    }
+
+    /// Has one request carried out and returns its value.
+    ///
+    /// # Errors
+    /// What the process reports; its death, with the last that it said; an answer outside the protocol. After an
+    /// error the process has ended.
+    pub fn request(
+        &mut self,
+        request: &Request,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Value> {
+        let name = name(request);
+        if self.ended {
+            return Err(self.died(name));
+        }
+        let answer = self.exchange(request, name, progress);
+        if answer.is_err() {
+            self.ended = true;
+            self.process.kill();
+        }
+        answer
+    }
+
+    fn exchange(
+        &mut self,
+        request: &Request,
+        name: &'static str,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Value> {
+        let mut line =
+            serde_json::to_string(request).expect("plain structures of text and numbers");
+        line.push('\n');
+        let input = self.process.input.as_mut();
+        let sent = input.map(|input| input.write_all(line.as_bytes()).and_then(|()| input.flush()));
+        if !matches!(sent, Some(Ok(()))) {
+            return Err(self.died(name));
+        }
+        loop {
+            match self.event(name)? {
+                Event::Progress { stage, done, total, note } => {
+                    progress(Progress { stage, done, total, note });
+                }
+                Event::Done { value } => return Ok(value),
+                Event::Failed { message } => return Err(Error::Failed(message)),
+            }
+        }
+    }
+
+    fn event(&mut self, request: &'static str) -> Result<Event> {
+        let mut bytes = Vec::new();
+        let read = self.process.output.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut bytes);
+        // A line without its end was cut off by the process's death.
+        if read.is_err() || (bytes.last() != Some(&b'\n') && bytes.len() < LONGEST_LINE as usize) {
+            return Err(self.died(request));
+        }
+        serde_json::from_slice(&bytes).map_err(|error| {
+            let text = String::from_utf8_lossy(&bytes);
+            self.answer(request, text.trim(), error.to_string())
+        })
+    }
+
+    fn answer(&self, request: &'static str, line: &str, reason: String) -> Error {
+        let line = line.chars().take(SHOWN).collect();
+        Error::Answer { program: self.program.clone(), request, line, reason }
+    }
+
+    fn died(&mut self, request: &'static str) -> Error {
+        let (how, status, tail) = self.process.end();
+        let missing = tail.iter().any(|line| LOADER.iter().any(|words| line.contains(words)));
+        let hint = if missing || status.and_then(|status| status.code()) == Some(127) {
+            "; hint: `make setup` installs the library, or set LIBTORCH and LD_LIBRARY_PATH to your own"
+        } else {
+            "; hint: go on with the same command, it resumes from the last checkpoint"
+        };
+        let tail = if tail.is_empty() { String::new() } else { format!(": {}", tail.join(" | ")) };
+        Error::Died { program: self.program.clone(), how, request, tail, hint }
+    }
+
+    /// The value of a request as a `T`.
+    fn typed<T: for<'de> Deserialize<'de>>(
+        &mut self,
+        request: &Request,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<T> {
+        let value = self.request(request, progress)?;
+        let text = value.to_string();
+        serde_json::from_value(value)
+            .map_err(|error| self.answer(name(request), &text, error.to_string()))
+    }
+
+    /// Trains the supernet, or goes on from its last checkpoint.
+    ///
+    /// # Errors
+    /// As [`Self::request`].
+    pub fn train(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<()> {
+        self.request(&Request::Train, progress).map(drop)
+    }
+
+    /// Accuracies of subnets on the held-out images, fractions of 1.
+    ///
+    /// # Errors
+    /// As [`Self::request`]; another number of accuracies, or one that is no share.
+    pub fn evaluate(
+        &mut self,
+        genotypes: &[Genotype],
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Vec<f64>> {
+        #[derive(Deserialize)]
+        struct Answer {
+            accuracies: Vec<f64>,
+        }
+        let request = Request::Evaluate { genotypes: genotypes.to_vec() };
+        let Answer { accuracies } = self.typed(&request, progress)?;
+        let share = |accuracy: &f64| (0.0..=1.0).contains(accuracy);
+        if accuracies.len() != genotypes.len() || !accuracies.iter().all(share) {
+            let reason = format!("expected {} shares of 1", genotypes.len());
+            return Err(self.answer("evaluate", &format!("{accuracies:?}"), reason));
+        }
+        Ok(accuracies)
+    }
+
+    /// Writes the weights of a subnet as a stand-alone network.
+    ///
+    /// # Errors
+    /// As [`Self::request`].
+    pub fn extract(&mut self, genotype: &Genotype, weights: &Path) -> Result<()> {
+        let request = Request::Extract { genotype: genotype.clone(), weights: weights.to_owned() };
+        self.request(&request, &mut |_| {}).map(drop)
+    }
+
+    /// Logits of a stand-alone network on the first `images` of the test set, `[images, classes]`.
+    ///
+    /// # Errors
+    /// As [`Self::request`]; another number of images.
+    pub fn logits(
+        &mut self,
+        genotype: &Genotype,
+        weights: &Path,
+        images: usize,
+    ) -> Result<Vec<Vec<f32>>> {
+        #[derive(Deserialize)]
+        struct Answer {
+            logits: Vec<Vec<f32>>,
+        }
+        let (genotype, weights) = (genotype.clone(), weights.to_owned());
+        let request = Request::Logits { genotype, weights, images };
+        let Answer { logits } = self.typed(&request, &mut |_| {})?;
+        if logits.len() != images {
+            let (found, reason) = (logits.len(), format!("expected the logits of {images} images"));
+            return Err(self.answer("logits", &format!("{found} rows"), reason));
+        }
+        Ok(logits)
+    }
+}
+
+/// The supernet of a running [`TorchProcess`] as an accuracy source.
+pub struct SupernetAccuracy<'a> {
+    /// The process, its supernet trained.
+    pub process: &'a mut TorchProcess,
+    /// Where its progress goes.
+    pub progress: &'a mut dyn FnMut(Progress),
+}
+
+impl Accuracy for SupernetAccuracy<'_> {
+    fn source(&self) -> String {
+        "supernet".to_owned()
+    }
+
+    fn accuracies(&mut self, genotypes: &[Genotype]) -> netfit_predictors::Result<Vec<f64>> {
+        let found = self.process.evaluate(genotypes, self.progress);
+        found.map_err(|error| netfit_predictors::Error::Source(Box::new(error)))
+    }
+}
+
+fn name(request: &Request) -> &'static str {
+    match request {
+        Request::Open(_) => "open",
+        Request::Train => "train",
+        Request::Evaluate { .. } => "evaluate",
+        Request::Extract { .. } => "extract",
+        Request::Logits { .. } => "logits",
+    }
+}
+
+/// Programs of a few lines of shell stand in for the training process.
+#[cfg(all(test, unix))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use netfit_data::DataSpec;
+    use netfit_spaces::Space;
+
+    use super::*;
+    use crate::job::Training;
+
+    const DONE: &str = r#"echo '{"event":"done"}'"#;
+
+    fn start(script: &str) -> Result<TorchProcess> {
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join("netfit-torch");
+        // Written by another program: a file that this one had open for writing may still be busy in a fork of it.
+        let text = format!("#!/bin/sh\nread -r open\n{script}\n");
+        let copy = "cat > \"$0\"; chmod 755 \"$0\"";
+        let mut writer = std::process::Command::new("sh")
+            .args(["-c", copy])
+            .arg(&program)
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        writer.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+        assert!(writer.wait().unwrap().success());
+        assert_eq!(std::fs::metadata(&program).unwrap().permissions().mode() & 0o111, 0o111);
+        let open = Open {
+            space: Space::preset("ofa-28").unwrap().spec().clone(),
+            data: serde_json::from_str::<DataSpec>(r#"{"format":"idx","path":"data"}"#).unwrap(),
+            training: Training::default(),
+            run: "run".into(),
+            seed: 0,
+        };
+        TorchProcess::start(&program, open)
+    }
+
+    #[test]
+    fn progress_is_passed_on_and_values_are_returned() {
+        let script = format!(
+            r#"{DONE}
+            read -r request
+            echo '{{"event":"progress","stage":"depth","done":1,"total":3,"note":"loss 0.5"}}'
+            {DONE}
+            read -r request
+            echo '{{"event":"done","value":{{"accuracies":[0.25,0.5]}}}}'
+            read -r request
+            echo "$request" | grep -q '"images":1' && echo '{{"event":"done","value":{{"logits":[[1.5,-2]]}}}}'"#
+        );
+        let mut torch = start(&script).unwrap();
+        let mut steps = Vec::new();
+        torch.train(&mut |step| steps.push(step)).unwrap();
+        let step = Progress { stage: "depth".into(), done: 1, total: 3, note: "loss 0.5".into() };
+        assert_eq!(steps, [step]);
+        let space = Space::preset("ofa-28").unwrap();
+        let asked = [space.smallest(), space.largest()];
+        let mut ignore = |_| {};
+        let mut supernet = SupernetAccuracy { process: &mut torch, progress: &mut ignore };
+        assert_eq!(supernet.accuracies(&asked).unwrap(), [0.25, 0.5]);
+        let logits = torch.logits(&asked[0], Path::new("weights"), 1).unwrap();
+        assert_eq!(logits, [[1.5, -2.0]]);
+    }
+
+    #[test]
+    fn a_death_becomes_one_line_with_the_last_words() {
+        let script = format!(
+            "{DONE}\nread -r request\nfor i in $(seq 3000); do echo \"line $i\" >&2; done\nkill -6 $$"
+        );
+        let mut torch = start(&script).unwrap();
+        let message = torch.train(&mut |_| {}).unwrap_err().to_string();
+        assert!(message.contains("died of signal 6 (aborted) during `train`"), "{message}");
+        assert!(message.contains("line 2999 | line 3000") && !message.contains("line 2900"));
+        assert!(message.contains("hint:") && !message.contains('\n'), "{message}");
+        let again = torch.train(&mut |_| {}).unwrap_err().to_string();
+        assert!(again.contains("died of signal 6"), "{again}");
+    }
+
+    #[test]
+    fn a_missing_library_says_how_to_get_it() {
+        let words =
+            "error while loading shared libraries: libtorch_cpu.so: cannot open shared object file";
+        let message = start(&format!("echo '{words}' >&2; exit 127")).err().unwrap().to_string();
+        assert!(message.contains("libtorch_cpu.so") && message.contains("status 127"), "{message}");
+        assert!(message.contains("`make setup`"), "{message}");
+        let error = Process::start(Path::new("/no/such/netfit-torch")).err().unwrap();
+        assert_eq!(error.kind(), std::io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn failures_are_told_in_the_processs_own_words() {
+        let script =
+            r#"echo '{"event":"failed","message":"no images in `data`; hint: fetch them"}'"#;
+        let message = start(script).err().unwrap().to_string();
+        assert_eq!(message, "no images in `data`; hint: fetch them");
+    }
+
+    #[test]
+    fn answers_outside_the_protocol_are_refused() {
+        for (answer, reason) in [
+            ("echo hello", "with `hello`"),
+            (r#"echo '{"event":"party"}'"#, "unknown variant"),
+            (r#"printf '{"event":"do'"#, "ended with status 0"),
+        ] {
+            let message = start(answer).err().unwrap().to_string();
+            assert!(message.contains(reason), "{answer}: {message}");
+        }
+        let wrong = format!(
+            "{DONE}\nread -r request\n{}",
+            r#"echo '{"event":"done","value":{"accuracies":[0.5,1.5]}}'"#
+        );
+        let mut torch = start(&wrong).unwrap();
+        let space = Space::preset("ofa-28").unwrap();
+        let asked = [space.smallest(), space.largest()];
+        let message = torch.evaluate(&asked, &mut |_| {}).unwrap_err().to_string();
+        assert!(message.contains("expected 2 shares of 1"), "{message}");
+    }
+
+    #[test]
+    fn a_dropped_process_is_killed() {
+        let torch = start(&format!("{DONE}\nexec sleep 1000")).unwrap();
+        let id = torch.process.id();
+        drop(torch);
+        let alive =
+            std::process::Command::new("kill").args(["-0", &id.to_string()]).output().unwrap();
+        assert!(!alive.status.success());
+    }
+}
