@@ -1,1 +1,44 @@
 //! Measures networks and blocks on devices and builds latency tables.
+//!
+//! A [`Device`] runs models and tells times: [`CpuDevice`] drives ONNX Runtime's CPU provider in a process of its own,
+//! [`FakeDevice`] needs no clock. [`profile`] makes a latency table of a search space, [`validate`] judges one on fresh
+//! networks, [`measure`] times any ONNX file. [`Session`] runs a model for its results.
+//!
+//! ```
+//! use netfit_profiler::{FakeDevice, ProfileOptions, profile};
+//! use netfit_spaces::Space;
+//!
+//! let space = Space::preset("ofa-28")?;
+//! let table = profile(&space, &mut FakeDevice::new(0), &ProfileOptions::default(), &mut |_| {})?;
+//! assert_eq!(table.entries().count(), space.distinct_blocks().len());
+//! # Ok::<(), netfit_profiler::Error>(())
+//! ```
+
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod cpu;
+mod device;
+mod error;
+mod fake;
+mod measure;
+mod pairing;
+mod profile;
+mod runtime;
+mod session;
+mod trace;
+mod validate;
+pub mod worker;
+
+#[cfg(test)]
+mod conformance;
+
+pub use cpu::CpuDevice;
+pub use device::{BlockTimes, Burst, Device, Model, Progress};
+pub use error::{Error, Result};
+pub use fake::FakeDevice;
+pub use measure::{MeasureOptions, Measurement, measure};
+pub use pairing::Pairing;
+pub use profile::{IN_PLACE, ProfileOptions, profile};
+pub use runtime::library;
+pub use session::Session;
+pub use validate::{time_networks, validate};

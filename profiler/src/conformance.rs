@@ -1,0 +1,143 @@
+//! What every device must do.
+
+use std::collections::BTreeMap;
+
+use netfit_spaces::Network;
+
+use crate::{Burst, CpuDevice, Device, Error, FakeDevice, Model, library};
+
+fn network(width: usize) -> Network {
+    format!(
+        "conv k3 s2 hswish 1x16x16 -> {width}x8x8\n\
+         mbconv k5 m{middle} s1 se8 hswish res {width}x8x8 -> {width}x8x8\n\
+         pool {width}x8x8 -> {width}x1x1\nlinear {width}x1x1 -> 10x1x1",
+        middle = 4 * width
+    )
+    .parse()
+    .unwrap()
+}
+
+fn conforms(device: &mut dyn Device) {
+    let (small, large) = (network(16), network(64));
+    device.restart().unwrap();
+    assert_eq!(device.load(Model::Network(&small)).unwrap(), 0);
+    assert_eq!(device.load(Model::Network(&large)).unwrap(), 1);
+    assert_eq!(device.load(Model::Traced(&small)).unwrap(), 2);
+    let burst = |model, calls| Burst { model, calls, seconds: 0.0 };
+    let times = device.time(&[burst(0, 3), burst(1, 5), burst(2, 4), burst(2, 2)]).unwrap();
+    let lengths: Vec<usize> = times.iter().map(Vec::len).collect();
+    assert_eq!(lengths, [3, 5, 4, 2]);
+    assert!(times.iter().flatten().all(|seconds| seconds.is_finite() && *seconds > 0.0));
+    assert!(device.time(&[burst(7, 1)]).is_err(), "there is no model 7");
+
+    let traced = device.trace(2).unwrap();
+    assert_eq!(traced.blocks.len(), small.blocks().len());
+    assert!(traced.blocks.iter().chain([&traced.overhead]).all(|samples| samples.len() == 6));
+    assert!(traced.blocks[..2].iter().flatten().all(|seconds| *seconds > 0.0));
+    assert!(device.trace(2).is_err(), "its record has been read");
+
+    let (fingerprint, dimensions) = (device.fingerprint(), BTreeMap::new());
+    device.restart().unwrap();
+    assert_eq!(device.fingerprint(), fingerprint);
+    assert!(device.time(&[burst(0, 1)]).is_err(), "a restart forgets all models");
+    let path = std::path::Path::new("no/such/model.onnx");
+    let message =
+        device.load(Model::File { path, dimensions: &dimensions }).unwrap_err().to_string();
+    assert!(message.contains("no/such/model.onnx") && !message.contains('\n'), "{message}");
+    assert_eq!(device.load(Model::Network(&small)).unwrap(), 0, "a failed load takes no number");
+}
+
+/// The CPU device, or none with the reason printed where ONNX Runtime is missing.
+#[allow(clippy::print_stderr)]
+fn cpu() -> Option<CpuDevice> {
+    match library() {
+        Ok(_) => Some(CpuDevice::in_thread(1, 1).unwrap()),
+        Err(error) => {
+            eprintln!("skipped: {error}");
+            None
+        }
+    }
+}
+
+#[test]
+fn the_fake_device_conforms() {
+    conforms(&mut FakeDevice::new(0));
+}
+
+#[test]
+fn the_cpu_device_conforms() {
+    if let Some(mut device) = cpu() {
+        assert_eq!(device.fingerprint().provider, "CPUExecutionProvider");
+        conforms(&mut device);
+    }
+}
+
+#[test]
+fn dynamic_dimensions_and_foreign_files_are_named() {
+    let Some(mut device) = cpu() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (path, dimensions) = (folder.path().join("text.onnx"), BTreeMap::new());
+    std::fs::write(&path, "this is no model").unwrap();
+    let load =
+        |device: &mut CpuDevice| device.load(Model::File { path: &path, dimensions: &dimensions });
+    let message = load(&mut device).unwrap_err().to_string();
+    assert!(message.contains("text.onnx") && message.contains("hint"), "{message}");
+
+    let network = network(16);
+    let weights = netfit_export::Weights::random(&network, &mut netfit_spaces::Random::new(0, "w"));
+    let info = netfit_export::ModelInfo::unlabelled(&network);
+    let model = netfit_export::to_onnx(&network, &weights, &info).unwrap();
+    std::fs::write(&path, &model).unwrap();
+    load(&mut device).unwrap();
+    // The same model with another name for its dynamic dimension.
+    let renamed: Vec<u8> = {
+        let at = |from: usize| model[from..].windows(5).position(|window| window == b"batch");
+        let mut bytes = model.clone();
+        let mut from = 0;
+        while let Some(found) = at(from) {
+            bytes[from + found..from + found + 5].copy_from_slice(b"burst");
+            from += found + 5;
+        }
+        bytes
+    };
+    std::fs::write(&path, renamed).unwrap();
+    let message = load(&mut device).unwrap_err().to_string();
+    assert!(message.contains("--dimension burst=SIZE"), "{message}");
+}
+
+#[test]
+fn a_session_gives_one_row_of_logits_an_image() {
+    if cpu().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (path, network) = (folder.path().join("model.onnx"), network(16));
+    let weights = netfit_export::Weights::random(&network, &mut netfit_spaces::Random::new(0, "w"));
+    let info = netfit_export::ModelInfo::unlabelled(&network);
+    std::fs::write(&path, netfit_export::to_onnx(&network, &weights, &info).unwrap()).unwrap();
+    let mut session = crate::Session::open(&path, 1).unwrap();
+    let images: Vec<f32> = (0..2 * 256).map(|n| (n % 7) as f32 - 3.0).collect();
+    let both = session.logits(&images, &[2, 1, 16, 16]).unwrap();
+    let first = session.logits(&images[..256], &[1, 1, 16, 16]).unwrap();
+    assert_eq!((both.len(), first.len()), (20, 10));
+    assert!(both.iter().zip(&first).all(|(a, b)| (a - b).abs() < 1e-4), "{both:?} {first:?}");
+    let message = session.logits(&images, &[1, 1, 16, 16]).unwrap_err().to_string();
+    assert!(message.contains("found 512"), "{message}");
+}
+
+#[test]
+fn programs_that_are_missing_or_die_are_named_with_their_last_words() {
+    if cpu().is_none() {
+        return;
+    }
+    let start = |program: &str, arguments: &[&str]| {
+        CpuDevice::start(std::path::Path::new(program), arguments, 1, 1).unwrap_err()
+    };
+    let missing = start("no/such/program", &[]);
+    assert!(matches!(missing, Error::Worker { .. }), "{missing}");
+    assert!(missing.to_string().contains("`no/such/program` cannot be started"), "{missing}");
+    let dead = start("/bin/sh", &["-c", "echo out of luck >&2; exit 3"]).to_string();
+    assert!(dead.contains("out of luck"), "{dead}");
+    let zero = CpuDevice::in_thread(0, 1).unwrap_err().to_string();
+    assert!(zero.contains("threads: expected at least 1, found 0"), "{zero}");
+}

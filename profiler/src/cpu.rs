@@ -1,0 +1,161 @@
+//! ONNX Runtime's CPU provider, in a process of its own.
+
+mod connection;
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
+
+use netfit_export::{ModelInfo, Weights};
+use netfit_latency_tables::Fingerprint;
+use netfit_spaces::{Network, Random};
+use tempfile::TempDir;
+
+use crate::{
+    BlockTimes, Burst, Device, Error, Model, Result, runtime, trace,
+    worker::{Answer, Request},
+};
+use connection::{Connection, Launch};
+
+/// ONNX Runtime's CPU provider. Every restart starts a process with one pool of threads and nothing else in it.
+#[derive(Debug)]
+pub struct CpuDevice {
+    launch: Launch,
+    library: PathBuf,
+    threads: usize,
+    batch: usize,
+    connection: Connection,
+    fingerprint: Fingerprint,
+    folder: TempDir,
+    loaded: Vec<Option<Traced>>,
+}
+
+/// What is needed to read a traced model's record.
+#[derive(Debug)]
+struct Traced {
+    blocks: usize,
+    optimized: PathBuf,
+}
+
+impl CpuDevice {
+    /// Starts `program` with `arguments`, which must run [`crate::worker::serve`] on its standard input and output.
+    ///
+    /// # Errors
+    /// 0 threads or images, a missing library or program, or a process that dies.
+    pub fn start(program: &Path, arguments: &[&str], threads: usize, batch: usize) -> Result<Self> {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Self::launched(Launch::Process { program: program.to_owned(), arguments }, threads, batch)
+    }
+
+    /// The same with the measuring process as a thread of this one: for tests, which have no program to start.
+    #[cfg(test)]
+    pub(crate) fn in_thread(threads: usize, batch: usize) -> Result<Self> {
+        Self::launched(Launch::Thread, threads, batch)
+    }
+
+    fn launched(launch: Launch, threads: usize, batch: usize) -> Result<Self> {
+        for (what, number) in [("threads", threads), ("batch", batch)] {
+            if number == 0 {
+                let found = "0".to_owned();
+                return Err(Error::Setting { what, expected: "at least 1".into(), found });
+            }
+        }
+        let library = runtime::library()?;
+        let temporary = std::env::temp_dir();
+        let folder =
+            tempfile::tempdir().map_err(Error::io("make a temporary folder in", &temporary))?;
+        let (connection, fingerprint) = open(&launch, &library, threads)?;
+        let fingerprint = Fingerprint { batch, ..fingerprint };
+        let loaded = Vec::new();
+        Ok(Self { launch, library, threads, batch, connection, fingerprint, folder, loaded })
+    }
+
+    /// Loads a network with random weights, exported for this device's batch.
+    fn load_network(&mut self, network: &Network, traced: bool) -> Result<usize> {
+        let weights = Weights::random(network, &mut Random::new(0, "weights of profiled networks"));
+        let info = ModelInfo::unlabelled(network);
+        let bytes = netfit_export::to_onnx_at_batch(network, &weights, &info, Some(self.batch))?;
+        let path = self.folder.path().join("model.onnx");
+        std::fs::write(&path, bytes).map_err(Error::io("write", &path))?;
+        let place = |name: &str| {
+            traced.then(|| self.folder.path().join(format!("{name}-{}", self.loaded.len())))
+        };
+        let (record, optimized) = (place("record"), place("optimized"));
+        let number = self.load_file(&path, BTreeMap::new(), record, optimized.clone())?;
+        self.loaded[number] =
+            optimized.map(|optimized| Traced { blocks: network.blocks().len(), optimized });
+        Ok(number)
+    }
+
+    fn load_file(
+        &mut self,
+        path: &Path,
+        mut dimensions: BTreeMap<String, usize>,
+        record: Option<PathBuf>,
+        optimized: Option<PathBuf>,
+    ) -> Result<usize> {
+        dimensions.entry("batch".into()).or_insert(self.batch);
+        let path = path.to_owned();
+        match self.connection.ask(&Request::Load { path, dimensions, record, optimized })? {
+            Answer::Loaded { model } => {
+                self.loaded.push(None);
+                Ok(model)
+            }
+            other => Err(self.connection.unexpected(&other)),
+        }
+    }
+}
+
+fn open(launch: &Launch, library: &Path, threads: usize) -> Result<(Connection, Fingerprint)> {
+    let mut connection = Connection::new(launch)?;
+    match connection.ask(&Request::Open { library: library.to_owned(), threads })? {
+        Answer::Opened { fingerprint } => Ok((connection, fingerprint)),
+        other => Err(connection.unexpected(&other)),
+    }
+}
+
+impl Device for CpuDevice {
+    fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint.clone()
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        if !self.loaded.is_empty() {
+            (self.connection, _) = open(&self.launch, &self.library, self.threads)?;
+            self.loaded.clear();
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, model: Model<'_>) -> Result<usize> {
+        match model {
+            Model::Network(network) => self.load_network(network, false),
+            Model::Traced(network) => self.load_network(network, true),
+            Model::File { path, dimensions } => {
+                self.load_file(path, dimensions.clone(), None, None)
+            }
+        }
+    }
+
+    fn time(&mut self, bursts: &[Burst]) -> Result<Vec<Vec<f64>>> {
+        match self.connection.ask(&Request::Time { bursts: bursts.to_vec() })? {
+            Answer::Timed { times } if times.len() == bursts.len() => Ok(times),
+            other => Err(self.connection.unexpected(&other)),
+        }
+    }
+
+    fn trace(&mut self, model: usize) -> Result<BlockTimes> {
+        let traced = self.loaded.get_mut(model).and_then(Option::take);
+        let (record, timed) = match self.connection.ask(&Request::Trace { model })? {
+            Answer::Traced { record, timed } => (record, timed),
+            other => return Err(self.connection.unexpected(&other)),
+        };
+        let traced =
+            traced.ok_or_else(|| Error::Refused(format!("model {model} is not traced")))?;
+        let path = &traced.optimized;
+        let optimized = std::fs::read(path).map_err(Error::io("read", path))?;
+        let nodes = netfit_export::nodes(&optimized)?;
+        trace::read(&record, &nodes, traced.blocks, &timed)
+    }
+}

@@ -1,0 +1,176 @@
+//! The pipes to the measuring process.
+
+use std::{
+    fmt,
+    io::{BufRead, BufReader, Read, Write},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex, PoisonError},
+    thread::JoinHandle,
+};
+
+use crate::{
+    Error, Result,
+    worker::{Answer, Request},
+};
+
+/// How much of standard error is kept.
+const TAIL: usize = 2000;
+
+/// How the measuring process is started.
+#[derive(Debug)]
+pub(super) enum Launch {
+    Process {
+        program: PathBuf,
+        arguments: Vec<String>,
+    },
+    #[cfg(test)]
+    Thread,
+}
+
+pub(super) struct Connection {
+    program: String,
+    input: Box<dyn Write + Send>,
+    output: Box<dyn BufRead + Send>,
+    process: Option<Process>,
+}
+
+struct Process {
+    child: Child,
+    errors: Arc<Mutex<Vec<u8>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Connection {
+    pub(super) fn new(launch: &Launch) -> Result<Self> {
+        match launch {
+            Launch::Process { program, arguments } => {
+                let name = program.display().to_string();
+                let fail = |error: std::io::Error| Error::Worker {
+                    program: name.clone(),
+                    reason: format!("cannot be started: {error}"),
+                };
+                let mut child = Command::new(program)
+                    .args(arguments)
+                    .stdin(Stdio::piped())
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .map_err(fail)?;
+                let (Some(input), Some(output), Some(errors)) =
+                    (child.stdin.take(), child.stdout.take(), child.stderr.take())
+                else {
+                    return Err(fail(std::io::Error::other("it has no pipes")));
+                };
+                let kept = Arc::new(Mutex::new(Vec::new()));
+                let reader = Some(keep_tail(errors, Arc::clone(&kept)));
+                Ok(Self {
+                    program: name,
+                    input: Box::new(input),
+                    output: Box::new(BufReader::new(output)),
+                    process: Some(Process { child, errors: kept, reader }),
+                })
+            }
+            #[cfg(test)]
+            Launch::Thread => {
+                let (their_input, input) = std::io::pipe().unwrap();
+                let (output, their_output) = std::io::pipe().unwrap();
+                std::thread::spawn(move || {
+                    crate::worker::serve(BufReader::new(their_input), their_output)
+                });
+                Ok(Self {
+                    program: "thread".into(),
+                    input: Box::new(input),
+                    output: Box::new(BufReader::new(output)),
+                    process: None,
+                })
+            }
+        }
+    }
+
+    /// Sends a request and waits for its answer.
+    pub(super) fn ask(&mut self, request: &Request) -> Result<Answer> {
+        let mut line = String::new();
+        let sent = serde_json::to_writer(&mut self.input, request)
+            .map_err(std::io::Error::from)
+            .and_then(|()| self.input.write_all(b"\n"))
+            .and_then(|()| self.input.flush());
+        let read = sent.and_then(|()| self.output.read_line(&mut line));
+        if !matches!(read, Ok(bytes) if bytes > 0) {
+            return Err(self.died());
+        }
+        match serde_json::from_str(&line) {
+            Ok(Answer::Failed { message }) => Err(Error::Refused(message)),
+            Ok(answer) => Ok(answer),
+            Err(_) => Err(Error::Worker {
+                program: self.program.clone(),
+                reason: format!("expected an answer in JSON, found `{}`", line.trim_end()),
+            }),
+        }
+    }
+
+    pub(super) fn unexpected(&self, answer: &Answer) -> Error {
+        let mut found = format!("{answer:?}");
+        found.truncate(found.floor_char_boundary(100));
+        Error::Worker {
+            program: self.program.clone(),
+            reason: format!("gave an answer to another question: {found}"),
+        }
+    }
+
+    fn died(&mut self) -> Error {
+        let reason = match &mut self.process {
+            None => "has ended".to_owned(),
+            Some(process) => process.last_words(),
+        };
+        Error::Worker { program: self.program.clone(), reason }
+    }
+}
+
+impl Process {
+    fn last_words(&mut self) -> String {
+        let _ = self.child.kill();
+        let status = match self.child.wait() {
+            Ok(status) => status.to_string(),
+            Err(error) => error.to_string(),
+        };
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+        let errors = self.errors.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = String::from_utf8_lossy(&errors);
+        let lines: Vec<&str> =
+            text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        match &lines[lines.len().saturating_sub(3)..] {
+            [] => format!("has died ({status}) without a word"),
+            last => format!("has died ({status}); its last words: {}", last.join(" | ")),
+        }
+    }
+}
+
+/// Reads to the end and keeps the last [`TAIL`] bytes.
+fn keep_tail(mut errors: impl Read + Send + 'static, kept: Arc<Mutex<Vec<u8>>>) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut buffer = [0; 1024];
+        while let Ok(bytes @ 1..) = errors.read(&mut buffer) {
+            let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
+            kept.extend(&buffer[..bytes]);
+            let surplus = kept.len().saturating_sub(TAIL);
+            kept.drain(..surplus);
+        }
+    })
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It holds nothing worth a slow goodbye, and must not go on using the processor.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("program", &self.program).finish_non_exhaustive()
+    }
+}

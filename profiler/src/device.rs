@@ -1,0 +1,94 @@
+//! What measures.
+
+use std::{collections::BTreeMap, path::Path};
+
+use netfit_latency_tables::Fingerprint;
+use netfit_spaces::Network;
+use serde::{Deserialize, Serialize};
+
+use crate::Result;
+
+/// Something that runs models and tells how long they take.
+///
+/// A device holds models by number, from 0 in the order in which they were loaded.
+pub trait Device {
+    /// What its times are true for.
+    fn fingerprint(&self) -> Fingerprint;
+
+    /// Forgets all models. A real device starts a new process, since whole processes differ in speed.
+    ///
+    /// # Errors
+    /// The process cannot be started.
+    fn restart(&mut self) -> Result<()>;
+
+    /// Loads a model and gives its number.
+    ///
+    /// # Errors
+    /// A model that the device cannot run.
+    fn load(&mut self, model: Model<'_>) -> Result<usize>;
+
+    /// Runs bursts one after the other, and nothing between them: the seconds of each timed call of each burst.
+    ///
+    /// # Errors
+    /// A call that fails.
+    fn time(&mut self, bursts: &[Burst]) -> Result<Vec<Vec<f64>>>;
+
+    /// What the runtime has recorded of the timed calls of a [`Model::Traced`]. Afterwards the model is gone.
+    ///
+    /// # Errors
+    /// A model that was not traced, or a record that cannot be read.
+    fn trace(&mut self, model: usize) -> Result<BlockTimes>;
+}
+
+/// What a device can run.
+#[derive(Clone, Copy, Debug)]
+pub enum Model<'a> {
+    /// A network with random weights.
+    Network(&'a Network),
+    /// The same, and the runtime records every node.
+    Traced(&'a Network),
+    /// An ONNX file with random inputs.
+    File {
+        /// The file.
+        path: &'a Path,
+        /// Sizes of dynamic dimensions by name; `batch` is the device's batch where it is not given.
+        dimensions: &'a BTreeMap<String, usize>,
+    },
+}
+
+/// A call that is not timed, then timed calls of one model: at least `calls`, and as many as fit into `seconds`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Burst {
+    /// The model's number.
+    pub model: usize,
+    /// Timed calls at least.
+    pub calls: usize,
+    /// Time to fill with timed calls.
+    pub seconds: f64,
+}
+
+/// Where the time of a network's calls went.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BlockTimes {
+    /// For each block of the network the seconds of each timed call.
+    pub blocks: Vec<Vec<f64>>,
+    /// What is left of each call: dispatch, input, output.
+    pub overhead: Vec<f64>,
+}
+
+/// How far long work has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// What is being done.
+    pub stage: String,
+    /// Steps done, of `total`.
+    pub done: u64,
+    /// Steps in all.
+    pub total: u64,
+}
+
+impl Progress {
+    pub(crate) fn new(stage: impl Into<String>, done: usize, total: usize) -> Self {
+        Self { stage: stage.into(), done: done as u64, total: total as u64 }
+    }
+}

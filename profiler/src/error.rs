@@ -1,0 +1,115 @@
+//! What can go wrong while measuring.
+
+use std::path::PathBuf;
+
+/// An error of this crate; each message names the thing, what was found and what was expected.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// Something is wrong with a latency table.
+    #[error(transparent)]
+    Table(#[from] netfit_latency_tables::Error),
+    /// A network could not become an ONNX file.
+    #[error(transparent)]
+    Export(#[from] netfit_export::Error),
+    /// Something is wrong with a space or a network.
+    #[error(transparent)]
+    Space(#[from] netfit_spaces::Error),
+    /// ONNX Runtime's shared library is not there.
+    #[error(
+        "cannot find ONNX Runtime's shared library: {reason}; hint: `make setup` installs it, or set ORT_DYLIB_PATH to a libonnxruntime.so"
+    )]
+    Library {
+        /// Where it was looked for.
+        reason: String,
+    },
+    /// ONNX Runtime refuses something.
+    #[error("ONNX Runtime: {0}")]
+    Runtime(String),
+    /// A model that cannot be run.
+    #[error("model `{path}`: {reason}")]
+    Model {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with a hint.
+        reason: String,
+    },
+    /// The process that measures could not be started, or has died.
+    #[error("the measuring process `{program}` {reason}")]
+    Worker {
+        /// The program.
+        program: String,
+        /// What happened, and the end of what it wrote to standard error.
+        reason: String,
+    },
+    /// The process that measures has refused a request.
+    #[error("{0}")]
+    Refused(String),
+    /// A setting that makes no sense.
+    #[error("{what}: expected {expected}, found {found}")]
+    Setting {
+        /// The setting.
+        what: &'static str,
+        /// What it can be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// A space without enough networks.
+    #[error(
+        "space `{space}` has only {found} networks of the {expected} that were asked for; hint: ask for fewer, or profile a larger space"
+    )]
+    TooSmall {
+        /// The space.
+        space: String,
+        /// Distinct networks found.
+        found: usize,
+        /// Distinct networks needed.
+        expected: usize,
+    },
+    /// The machine was too busy to measure on.
+    #[error(
+        "the machine was disturbed while it was measured: {disturbed} of {bursts} bursts (the reference network drifted by {:.1} %), accepted are {:.0} %; hint: stop other work, or go on with --accept-noise, which marks the table",
+        100.0 * drift,
+        100.0 * accepted
+    )]
+    Disturbed {
+        /// Bursts that stayed disturbed after all repetitions.
+        disturbed: usize,
+        /// Bursts in all.
+        bursts: usize,
+        /// Share of disturbed bursts that is accepted.
+        accepted: f64,
+        /// Drift of the reference, a fraction of 1.
+        drift: f64,
+    },
+    /// A file or folder that cannot be used.
+    #[error("cannot {action} `{path}`: {source}")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(
+        action: &'static str,
+        path: &std::path::Path,
+    ) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { action, path, source }
+    }
+}
+
+impl<R> From<ort::Error<R>> for Error {
+    fn from(error: ort::Error<R>) -> Self {
+        Self::Runtime(error.to_string())
+    }
+}
+
+/// A result of this crate.
+pub type Result<T> = std::result::Result<T, Error>;

@@ -1,0 +1,148 @@
+//! A device without a clock.
+
+use std::ops::Range;
+
+use netfit_latency_tables::Fingerprint;
+use netfit_spaces::{Block, Network, Op, Random};
+
+use crate::{BlockTimes, Burst, Device, Error, Model, Result};
+
+/// A device whose times follow from multiply-adds, with seeded noise and planted disturbances: everything about
+/// measuring can be tested on it, and nothing depends on the machine.
+#[derive(Clone, Debug)]
+pub struct FakeDevice {
+    /// A call takes this and `slope` times the sum of [`FakeDevice::block_s`].
+    pub intercept_s: f64,
+    /// See `intercept_s`.
+    pub slope: f64,
+    /// Relative standard deviation of a call.
+    pub noise: f64,
+    /// Relative standard deviation of a process.
+    pub process_noise: f64,
+    /// Bursts (counted over the device's life) that take longer, and by which factor.
+    pub disturbances: Vec<(Range<usize>, f64)>,
+    random: Random,
+    process: f64,
+    bursts: usize,
+    models: Vec<Held>,
+}
+
+#[derive(Clone, Debug)]
+struct Held {
+    seconds: f64,
+    traced: Option<Network>,
+    calls: usize,
+}
+
+impl FakeDevice {
+    /// A device without noise or disturbances: 20 us a call and 1.5 times the blocks' sum.
+    pub fn new(seed: u64) -> Self {
+        Self {
+            intercept_s: 2e-5,
+            slope: 1.5,
+            noise: 0.0,
+            process_noise: 0.0,
+            disturbances: Vec::new(),
+            random: Random::new(seed, "fake device"),
+            process: 1.0,
+            bursts: 0,
+            models: Vec::new(),
+        }
+    }
+
+    /// Seconds of a block in a trace: 1 us and 1 ns for 10 multiply-adds; a larger kernel costs more than its share.
+    pub fn block_s(block: &Block) -> f64 {
+        let rate = match block.op() {
+            Op::Separable { kernel, .. } | Op::MbConv { kernel, .. } => 1.0 + *kernel as f64 / 10.0,
+            _ => 1.0,
+        };
+        1e-6 + block.multiply_adds().0 as f64 * 1e-10 * rate
+    }
+
+    /// Seconds of an undisturbed call in a process of ordinary speed.
+    pub fn network_s(&self, network: &Network) -> f64 {
+        self.intercept_s + self.slope * network.blocks().iter().map(Self::block_s).sum::<f64>()
+    }
+
+    fn noisy(&mut self, seconds: f64) -> f64 {
+        seconds * self.process * (self.noise * self.random.normal()).exp()
+    }
+
+    fn held(&mut self, model: usize) -> Result<&mut Held> {
+        let count = self.models.len();
+        self.models.get_mut(model).ok_or_else(|| Error::Setting {
+            what: "number of a model",
+            expected: format!("less than {count}"),
+            found: model.to_string(),
+        })
+    }
+}
+
+impl Device for FakeDevice {
+    fn fingerprint(&self) -> Fingerprint {
+        Fingerprint {
+            processor: "fake".into(),
+            cores: 1,
+            runtime: "fake".into(),
+            runtime_version: env!("CARGO_PKG_VERSION").into(),
+            provider: "fake".into(),
+            threads: 1,
+            precision: "float32".into(),
+            batch: 1,
+        }
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        self.models.clear();
+        self.process = (self.process_noise * self.random.normal()).exp();
+        Ok(())
+    }
+
+    /// A file takes 1 ns a byte.
+    fn load(&mut self, model: Model<'_>) -> Result<usize> {
+        let (seconds, traced) = match model {
+            Model::Network(network) => (self.network_s(network), None),
+            Model::Traced(network) => (self.network_s(network), Some(network.clone())),
+            Model::File { path, .. } => {
+                let bytes = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
+                (bytes as f64 * 1e-9, None)
+            }
+        };
+        self.models.push(Held { seconds, traced, calls: 0 });
+        Ok(self.models.len() - 1)
+    }
+
+    fn time(&mut self, bursts: &[Burst]) -> Result<Vec<Vec<f64>>> {
+        let mut times = Vec::new();
+        for burst in bursts {
+            let index = self.bursts;
+            self.bursts += 1;
+            let slow: f64 = self
+                .disturbances
+                .iter()
+                .filter(|(range, _)| range.contains(&index))
+                .map(|(_, factor)| factor)
+                .product();
+            let held = self.held(burst.model)?;
+            held.calls += burst.calls;
+            let seconds = held.seconds * slow;
+            times.push((0..burst.calls).map(|_| self.noisy(seconds)).collect());
+        }
+        Ok(times)
+    }
+
+    fn trace(&mut self, model: usize) -> Result<BlockTimes> {
+        let held = self.held(model)?;
+        let calls = held.calls;
+        let network = held.traced.take().ok_or_else(|| Error::Setting {
+            what: "model to trace",
+            expected: "a traced one".into(),
+            found: model.to_string(),
+        })?;
+        let mut calls_of = |seconds: f64| (0..calls).map(|_| self.noisy(seconds)).collect();
+        Ok(BlockTimes {
+            blocks: network.blocks().iter().map(|block| calls_of(Self::block_s(block))).collect(),
+            overhead: calls_of(2e-6),
+        })
+    }
+}

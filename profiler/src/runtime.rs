@@ -1,0 +1,205 @@
+//! ONNX Runtime: where its library is, the one environment of a process, sessions and their inputs.
+
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+    sync::Mutex,
+};
+
+use netfit_spaces::Random;
+use ort::{
+    environment::{Environment, GlobalThreadPoolOptions},
+    ep::CPU,
+    session::{
+        Session, SessionInputValue, builder::GraphOptimizationLevel, builder::SessionBuilder,
+    },
+    value::{Outlet, Tensor, TensorElementType, ValueType},
+};
+
+use crate::{Error, Result};
+
+/// Where the Python package puts the library, below a folder that holds the executable or is the current one.
+const CAPI: &str = ".deps/python/onnxruntime/capi";
+
+/// The path of ONNX Runtime's shared library: `ORT_DYLIB_PATH`, else `.deps/python/onnxruntime/capi` in a folder
+/// above the executable or the current folder.
+///
+/// # Errors
+/// It is in none of these places.
+pub fn library() -> Result<PathBuf> {
+    if let Some(path) = std::env::var_os("ORT_DYLIB_PATH") {
+        let path = PathBuf::from(path);
+        if path.is_file() {
+            return Ok(path);
+        }
+        let reason = format!("ORT_DYLIB_PATH names `{}`, which is no file", path.display());
+        return Err(Error::Library { reason });
+    }
+    let starts = [std::env::current_exe().ok(), std::env::current_dir().ok()];
+    starts
+        .iter()
+        .flatten()
+        .flat_map(|start| start.ancestors())
+        .find_map(|folder| newest_library(&folder.join(CAPI)))
+        .ok_or_else(|| Error::Library {
+            reason: format!("no folder above this program or the current folder has `{CAPI}`"),
+        })
+}
+
+fn newest_library(folder: &Path) -> Option<PathBuf> {
+    let is_library = |path: &PathBuf| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        name.starts_with("libonnxruntime.so")
+            || name == "libonnxruntime.dylib"
+            || name == "onnxruntime.dll"
+    };
+    std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path()).filter(is_library).max()
+}
+
+/// The environment of this process and the threads of its pool. ONNX Runtime allows one a process.
+static ENVIRONMENT: Mutex<Option<(usize, Environment)>> = Mutex::new(None);
+
+/// The process's environment, with one pool of `threads` threads that all sessions share: a pool for each session would
+/// leave workers that spin while other sessions are timed.
+pub(crate) fn environment(library: &Path, threads: usize) -> Result<Environment> {
+    if threads == 0 {
+        return Err(Error::Setting {
+            what: "threads",
+            expected: "at least 1".into(),
+            found: "0".into(),
+        });
+    }
+    let mut held = ENVIRONMENT.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    if let Some((pool, environment)) = &*held {
+        if *pool == threads {
+            return Ok(environment.clone());
+        }
+        return Err(Error::Setting {
+            what: "threads of ONNX Runtime in this process",
+            expected: format!("{pool}, with which it was started"),
+            found: threads.to_string(),
+        });
+    }
+    let builder = ort::init_from(library)
+        .map_err(|error| Error::Library { reason: error.to_string() })?
+        .with_telemetry(false)
+        .with_global_thread_pool(
+            GlobalThreadPoolOptions::default()
+                .with_intra_threads(threads)?
+                .with_inter_threads(1)?,
+        );
+    let environment = builder.build()?;
+    *held = Some((threads, environment.clone()));
+    Ok(environment)
+}
+
+/// The version of the loaded library.
+pub(crate) fn version(library: &Path) -> String {
+    let info = ort::info();
+    let branch = info.split("git-branch=").nth(1).and_then(|rest| rest.split(',').next());
+    let file = library.canonicalize().unwrap_or_else(|_| library.to_owned());
+    let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let from_name = name.split_once(".so.").map(|(_, version)| version);
+    let from_branch = branch.and_then(|branch| branch.strip_prefix("rel-"));
+    from_branch.or(from_name).unwrap_or(info).to_owned()
+}
+
+/// A builder of sessions on the CPU provider, with all graph optimisations.
+pub(crate) fn builder(environment: &Environment) -> Result<SessionBuilder> {
+    // Without `with_arena_allocator` ort turns the runtime's own default off.
+    let provider = CPU::default().with_arena_allocator(true).build().error_on_failure();
+    Ok(Session::builder(environment)?
+        .with_execution_providers([provider])?
+        .with_optimization_level(GraphOptimizationLevel::All)?)
+}
+
+/// Random values for every input of a session, in its order.
+pub(crate) fn inputs(
+    path: &Path,
+    session: &Session,
+    dimensions: &BTreeMap<String, usize>,
+    seed: u64,
+) -> Result<Vec<SessionInputValue<'static>>> {
+    let mut random = Random::new(seed, "inputs");
+    session
+        .inputs()
+        .iter()
+        .map(|input| random_input(path, input, dimensions, &mut random))
+        .collect()
+}
+
+fn random_input(
+    path: &Path,
+    input: &Outlet,
+    dimensions: &BTreeMap<String, usize>,
+    random: &mut Random,
+) -> Result<SessionInputValue<'static>> {
+    let fail = |reason: String| Error::Model { path: path.to_owned(), reason };
+    let ValueType::Tensor { ty, shape, dimension_symbols } = input.dtype() else {
+        return Err(fail(format!(
+            "input `{}` is {}, expected a tensor",
+            input.name(),
+            input.dtype()
+        )));
+    };
+    let mut sizes = Vec::new();
+    for (index, &size) in shape.iter().enumerate() {
+        let symbol = dimension_symbols.get(index).map_or("", |symbol| symbol.as_str());
+        let name =
+            if symbol.is_empty() { format!("{}.{index}", input.name()) } else { symbol.to_owned() };
+        sizes.push(match usize::try_from(size) {
+            Ok(size) => size,
+            Err(_) => *dimensions.get(&name).ok_or_else(|| {
+                fail(format!(
+                    "dimension {} of input `{}` is dynamic; hint: give its size with --dimension {name}=SIZE",
+                    index + 1,
+                    input.name()
+                ))
+            })?,
+        });
+    }
+    let elements = sizes
+        .iter()
+        .try_fold(1_usize, |product, &size| product.checked_mul(size))
+        .filter(|&elements| elements <= 1 << 31)
+        .ok_or_else(|| fail(format!("input `{}` of {sizes:?} is too large", input.name())))?;
+    let mut bit = |_| random.chance(0.5);
+    Ok(match ty {
+        TensorElementType::Float32 => {
+            let data: Vec<f32> = (0..elements).map(|_| random.normal() as f32).collect();
+            Tensor::from_array((sizes, data))?.into()
+        }
+        TensorElementType::Float64 => {
+            let data: Vec<f64> = (0..elements).map(|_| random.normal()).collect();
+            Tensor::from_array((sizes, data))?.into()
+        }
+        // Whole numbers are often indices: 0 and 1 are the safest.
+        TensorElementType::Int64 => Tensor::from_array((
+            sizes,
+            (0..elements).map(|n| i64::from(bit(n))).collect::<Vec<_>>(),
+        ))?
+        .into(),
+        TensorElementType::Int32 => Tensor::from_array((
+            sizes,
+            (0..elements).map(|n| i32::from(bit(n))).collect::<Vec<_>>(),
+        ))?
+        .into(),
+        TensorElementType::Bool => {
+            Tensor::from_array((sizes, (0..elements).map(bit).collect::<Vec<bool>>()))?.into()
+        }
+        TensorElementType::Uint8 => {
+            let data: Vec<u8> = (0..elements).map(|_| random.below(256) as u8).collect();
+            Tensor::from_array((sizes, data))?.into()
+        }
+        TensorElementType::Int8 => {
+            let data: Vec<i8> = (0..elements).map(|_| random.below(256) as u8 as i8).collect();
+            Tensor::from_array((sizes, data))?.into()
+        }
+        other => {
+            return Err(fail(format!(
+                "input `{}` has elements of type {other}; supported are f32, f64, i64, i32, i8, u8 and bool",
+                input.name()
+            )));
+        }
+    })
+}

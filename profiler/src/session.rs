@@ -1,0 +1,66 @@
+//! Running a model for its results.
+
+use std::path::Path;
+
+use ort::value::TensorRef;
+
+use crate::{Error, Result, runtime};
+
+/// A model in this process. It is for results; times are taken in processes of their own.
+#[derive(Debug)]
+pub struct Session {
+    session: ort::session::Session,
+    path: std::path::PathBuf,
+}
+
+impl Session {
+    /// Loads an ONNX file. All sessions of a process share one pool of `threads` threads.
+    ///
+    /// # Errors
+    /// ONNX Runtime is missing or was started with another number of threads; a file that is no model or has not
+    /// exactly one input.
+    pub fn open(path: &Path, threads: usize) -> Result<Self> {
+        let environment = runtime::environment(&runtime::library()?, threads)?;
+        let session = load(&mut runtime::builder(&environment)?, path)?;
+        if session.inputs().len() != 1 {
+            let reason = format!("expected one input, found {}", session.inputs().len());
+            return Err(Error::Model { path: path.to_owned(), reason });
+        }
+        Ok(Self { session, path: path.to_owned() })
+    }
+
+    /// The model's first output for an input of `shape` (NCHW with N first): its numbers in row-major order.
+    ///
+    /// # Errors
+    /// An input that is not of the model's shape, or an output that is not made of 32-bit floats.
+    pub fn logits(&mut self, input: &[f32], shape: &[usize]) -> Result<Vec<f32>> {
+        if shape.iter().product::<usize>() != input.len() {
+            return Err(Error::Setting {
+                what: "numbers of an input",
+                expected: format!("those of {shape:?}"),
+                found: input.len().to_string(),
+            });
+        }
+        let fail =
+            |error: ort::Error| Error::Model { path: self.path.clone(), reason: error.to_string() };
+        let tensor = TensorRef::from_array_view((shape, input)).map_err(fail)?;
+        let outputs = self.session.run(ort::inputs![tensor]).map_err(fail)?;
+        let (_, numbers) = outputs[0].try_extract_tensor::<f32>().map_err(fail)?;
+        Ok(numbers.to_vec())
+    }
+}
+
+/// A session of the model in `path`.
+pub(crate) fn load(
+    builder: &mut ort::session::builder::SessionBuilder,
+    path: &Path,
+) -> Result<ort::session::Session> {
+    builder.commit_from_file(path).map_err(|error| Error::Model {
+        path: path.to_owned(),
+        reason: format!("{}; hint: give an ONNX file", first_line(&error.to_string())),
+    })
+}
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
