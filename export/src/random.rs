@@ -9,15 +9,19 @@ impl Weights {
     /// Weights for every tensor of the network, drawn in the order of [`Network::weights`].
     ///
     /// Convolutions and linear maps are normal with variance `g / fan-in`, where g is 2 before an activation (He et
-    /// al., ICCV 2015) and 1 elsewhere; normalisation has a scale in 0.8..1.2, a variance in 0.5..1.5, and a shift
-    /// and a mean of standard deviation 0.1, as have the biases. Activations neither vanish nor overflow.
+    /// al., ICCV 2015), 1/4 where a residual is added next, so that long networks do not grow, and 1 elsewhere.
+    /// Normalisation has a scale in 0.8..1.2, a variance in 0.5..1.5, and a shift and a mean of standard deviation
+    /// 0.1, as have the biases. Activations neither vanish nor overflow.
     pub fn random(network: &Network, random: &mut Random) -> Self {
-        let layers = network.blocks().iter().enumerate().flat_map(|(index, block)| {
+        let mut gains: Vec<(String, f64)> = Vec::new();
+        for (index, block) in network.blocks().iter().enumerate() {
             let name = network.block_name(index);
-            block.layers().into_iter().map(move |layer| (format!("{name}.{}.", layer.name), layer))
-        });
-        let gains: Vec<(String, f64)> =
-            layers.map(|(prefix, layer)| (prefix, gain(&layer))).collect();
+            let prefix = |layer: &Layer| format!("{name}.{}.", layer.name);
+            gains.extend(block.layers().iter().map(|layer| (prefix(layer), gain(layer))));
+            if let Some((_, last)) = gains.last_mut().filter(|_| block.residual()) {
+                *last = 0.25;
+            }
+        }
         let mut weights = Self::new();
         for spec in network.weights() {
             let gain = gains
