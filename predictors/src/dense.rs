@@ -87,7 +87,9 @@ impl Pass {
             let input = Matrix::new(&before[index], self.rows, layer.inputs);
             product(out, 1.0, input, Matrix::new(&layer.weight, layer.inputs, layer.outputs));
             if index < last {
-                out.iter_mut().for_each(|value| *value = value.max(0.0));
+                for value in out {
+                    *value = value.max(0.0);
+                }
             }
         }
         &self.activations[layers.0.len()]

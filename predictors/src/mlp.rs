@@ -197,22 +197,22 @@ struct Order {
     seed: u64,
     epoch: u64,
     at: usize,
-    order: Vec<usize>,
+    networks: Vec<usize>,
 }
 
 impl Order {
     fn new(networks: usize, seed: u64) -> Self {
-        Self { seed, epoch: 0, at: networks, order: (0..networks).collect() }
+        Self { seed, epoch: 0, at: networks, networks: (0..networks).collect() }
     }
 
     fn next(&mut self) -> usize {
-        if self.at == self.order.len() {
-            Random::at(self.seed, "predictor/order", &[self.epoch]).shuffle(&mut self.order);
+        if self.at == self.networks.len() {
+            Random::at(self.seed, "predictor/order", &[self.epoch]).shuffle(&mut self.networks);
             self.epoch += 1;
             self.at = 0;
         }
         self.at += 1;
-        self.order[self.at - 1]
+        self.networks[self.at - 1]
     }
 }
 

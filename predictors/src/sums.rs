@@ -93,6 +93,9 @@ impl BlockSums {
     }
 
     /// The genotype with the smallest sum, and that sum.
+    ///
+    /// # Panics
+    /// Never: a space has an input size, and what is chosen is a value of its choice.
     pub fn smallest(&self) -> (Genotype, f64) {
         let mut best: Option<(f64, Vec<u8>)> = None;
         for (input, &fixed) in self.fixed.iter().enumerate() {

@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 /// One request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case")]
+// One is made for each request, which takes far longer than moving it.
+#[allow(clippy::large_enum_variant)]
 pub enum Request {
     /// Names the space, the data and the run folder of all that follows.
     Open(Open),

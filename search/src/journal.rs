@@ -122,7 +122,9 @@ impl Journal {
                 .map_err(|error| fail(index + 1, error.to_string()))?;
             records.push(record);
         }
-        records.into_iter().for_each(|record| self.keep(record));
+        for record in records {
+            self.keep(record);
+        }
         Ok(())
     }
 
@@ -153,7 +155,9 @@ impl Journal {
             |network: &Evaluated| Record { source: source.to_owned(), network: network.clone() };
         let records: Vec<Record> = networks.iter().map(record).collect();
         self.write(&records.iter().map(line).collect::<String>())?;
-        records.into_iter().for_each(|record| self.keep(record));
+        for record in records {
+            self.keep(record);
+        }
         Ok(())
     }
 
@@ -240,7 +244,7 @@ mod tests {
         let bytes = std::fs::read(&path).unwrap();
         for length in 0..bytes.len() {
             std::fs::write(&path, &bytes[..length]).unwrap();
-            let lines = bytes[..length].iter().filter(|&&byte| byte == b'\n').count();
+            let lines = bytes[..length].split(|&byte| byte == b'\n').count() - 1;
             let mut journal = Journal::open(&path, &space).unwrap();
             let kept = lines.saturating_sub(1);
             assert_eq!(journal.records().len(), kept);

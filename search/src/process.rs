@@ -9,7 +9,7 @@ use std::{
         Arc, Mutex, PoisonError,
         mpsc::{Receiver, channel},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Lines of standard error that are kept.
@@ -18,6 +18,11 @@ const TAIL_LINES: usize = 20;
 const TAIL_BYTES: u64 = 500;
 /// How long to wait for the rest of standard error, which a grandchild may hold open.
 const PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a child may take to end, a core dump included.
+const LINGER: Duration = Duration::from_secs(20);
+/// How often it is looked at meanwhile.
+const POLL: Duration = Duration::from_millis(5);
 
 /// A child; killed when dropped.
 pub(crate) struct Process {
@@ -54,7 +59,7 @@ impl Process {
     /// Ends the child and tells how it ended, and the last that it said.
     pub(crate) fn end(&mut self) -> (String, Option<ExitStatus>, Vec<String>) {
         self.input = None;
-        let status = self.child.wait().ok();
+        let status = self.wait();
         // Late words are lost where a grandchild holds the pipe open.
         let _ = self.drained.recv_timeout(PATIENCE);
         let tail = self.tail.lock().unwrap_or_else(PoisonError::into_inner);
@@ -63,6 +68,19 @@ impl Process {
             status,
             tail.iter().cloned().collect(),
         )
+    }
+
+    /// The status of a child that ought to end by itself, since its pipes are closed; killed where it does not.
+    fn wait(&mut self) -> Option<ExitStatus> {
+        let start = Instant::now();
+        while start.elapsed() < LINGER {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            std::thread::sleep(POLL);
+        }
+        self.kill();
+        self.child.wait().ok()
     }
 
     #[cfg(all(test, unix))]

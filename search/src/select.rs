@@ -29,16 +29,16 @@ pub fn feasible(
     }
     let fastest = feasible_fastest(space, latency, budget_s)?;
     let mut random = Random::new(seed, "select/feasible");
-    let (mut seen, mut kept, mut latencies) = (HashSet::new(), Vec::new(), Vec::new());
+    let (mut known, mut kept, mut latencies) = (HashSet::new(), Vec::new(), Vec::new());
     let mut left = count.saturating_mul(TRIES);
     while kept.len() < count && left > 0 {
-        let draws = BATCH.min(left);
-        left -= draws;
-        let drawn: Vec<Genotype> = (0..draws).map(|_| space.sample(&mut random)).collect();
-        latency.latencies(&drawn, &mut latencies);
-        for (genotype, latency) in drawn.into_iter().zip(&latencies) {
+        let size = BATCH.min(left);
+        left -= size;
+        let batch: Vec<Genotype> = (0..size).map(|_| space.sample(&mut random)).collect();
+        latency.latencies(&batch, &mut latencies);
+        for (genotype, latency) in batch.into_iter().zip(&latencies) {
             let fits = kept.len() < count && latency.high_s <= budget_s;
-            if fits && seen.insert(genotype.clone()) {
+            if fits && known.insert(genotype.clone()) {
                 kept.push(genotype);
             }
         }
@@ -63,11 +63,11 @@ pub fn equal_latency(
     except: &[Genotype],
     seed: u64,
 ) -> Result<Genotype> {
-    let mut drawn = feasible(space, latency, budget_s, draws, seed)?;
-    drawn.retain(|genotype| !except.contains(genotype));
+    let mut candidates = feasible(space, latency, budget_s, draws, seed)?;
+    candidates.retain(|genotype| !except.contains(genotype));
     let mut latencies = Vec::new();
-    latency.latencies(&drawn, &mut latencies);
+    latency.latencies(&candidates, &mut latencies);
     let distance = |place: &usize| (latencies[*place].median_s - target_s).abs();
-    let nearest = (0..drawn.len()).min_by(|a, b| distance(a).total_cmp(&distance(b)));
-    nearest.map(|place| drawn.swap_remove(place)).ok_or(Error::NoOther(except.len()))
+    let nearest = (0..candidates.len()).min_by(|a, b| distance(a).total_cmp(&distance(b)));
+    nearest.map(|place| candidates.swap_remove(place)).ok_or(Error::NoOther(except.len()))
 }
