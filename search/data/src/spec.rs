@@ -142,6 +142,17 @@ impl DataSpec {
             Self::Folder(folder) => &folder.path,
         }
     }
+
+    /// The same data in another folder.
+    pub fn with_path(mut self, new: impl Into<PathBuf>) -> Self {
+        match &mut self {
+            Self::Idx { path, .. } | Self::Cifar10 { path } | Self::Cifar100 { path } => {
+                *path = new.into();
+            }
+            Self::Folder(folder) => folder.path = new.into(),
+        }
+        self
+    }
 }
 
 #[cfg(test)]
@@ -173,6 +184,9 @@ mod tests {
         ] {
             let text = toml::to_string(&spec).unwrap();
             assert_eq!(toml::from_str::<DataSpec>(&text).unwrap(), spec, "{text}");
+            let moved = spec.clone().with_path("b");
+            assert_eq!(moved.path(), Path::new("b"));
+            assert_eq!(moved.with_path("a"), spec);
         }
     }
 
