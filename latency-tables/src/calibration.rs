@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use netfit_spaces::Network;
+use netfit_spaces::{Block, Network};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Errors, Result, Source, median};
+use crate::{
+    Entry, Error, Errors, Result, Source,
+    regression::{self, leave_one_out},
+};
 
 /// Nominal coverage of a prediction's interval.
 pub const COVERAGE: f64 = 0.95;
@@ -22,79 +25,72 @@ pub struct Affine {
 }
 
 impl Affine {
-    /// The line through `(x, y)` that minimises Huber's loss (k = 1.345 robust standard deviations) of the relative
-    /// error `(intercept + slope x - y) / y`, by reweighted least squares. Where all `x` are equal the intercept is 0.
-    /// None where no finite line exists.
+    /// The line through `(x, y)` of the least relative errors, robust to outliers. Where all `x` are equal the
+    /// intercept is 0. None where no finite line exists.
     pub fn fit(x: &[f64], y: &[f64]) -> Option<Self> {
-        let mut weights = vec![1.0; x.len()];
-        let mut line = Self::least_squares(x, y, &weights)?;
-        for _ in 0..20 {
-            let errors: Vec<f64> =
-                x.iter().zip(y).map(|(&x, &y)| (line.at(x) / y - 1.0).abs()).collect();
-            let bound = 1.345 * 1.4826 * median(&errors);
-            for (weight, error) in weights.iter_mut().zip(&errors) {
-                *weight = if *error > bound { bound / error } else { 1.0 };
-            }
-            if weights.iter().sum::<f64>() < 1.0 {
-                break;
-            }
-            line = Self::least_squares(x, y, &weights)?;
+        let ones = vec![1.0; x.len()];
+        if let Some(found) = regression::fit(&[&ones, x], y) {
+            return Some(Self { intercept_s: found[0], slope: found[1] });
         }
-        Some(line)
+        Some(Self { intercept_s: 0.0, slope: regression::fit(&[x], y)?[0] })
     }
 
     /// The value at `x`.
     pub fn at(&self, x: f64) -> f64 {
         self.intercept_s + self.slope * x
     }
-
-    /// Weighted least squares of the relative error: with `u = 1 / y` and `v = x / y`, fits `a u + b v = 1`.
-    fn least_squares(x: &[f64], y: &[f64], weights: &[f64]) -> Option<Self> {
-        // Scaled to a mean near 1, so that the determinant is comparable with 1.
-        let (x_scale, y_scale) = (median(x), median(y));
-        if !(x_scale > 0.0 && y_scale > 0.0) {
-            return None;
-        }
-        let (mut uu, mut uv, mut vv, mut u_sum, mut v_sum) = (0.0, 0.0, 0.0, 0.0, 0.0);
-        for ((x, y), w) in x.iter().zip(y).zip(weights) {
-            let (u, v) = (y_scale / y, (x / x_scale) * (y_scale / y));
-            uu += w * u * u;
-            uv += w * u * v;
-            vv += w * v * v;
-            u_sum += w * u;
-            v_sum += w * v;
-        }
-        let determinant = uu * vv - uv * uv;
-        let (a, b) = if determinant > 1e-12 * uu * vv {
-            ((u_sum * vv - v_sum * uv) / determinant, (v_sum * uu - u_sum * uv) / determinant)
-        } else {
-            (0.0, v_sum / vv)
-        };
-        let line = Self { intercept_s: a * y_scale, slope: b * y_scale / x_scale };
-        (line.intercept_s.is_finite() && line.slope.is_finite()).then_some(line)
-    }
 }
 
-/// How a sum of block times becomes a latency.
+/// How a network's block times become its latency.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Correction {
-    /// An affine function of the sum.
+    /// An affine function of their sum.
     Affine(Affine),
+    /// `intercept_s + slope * sum + kernel_s * kernels`: a runtime's record adds to each kernel what it costs to write
+    /// it down, which outweighs the kernels of small networks. `kernel_s` takes it away again and is negative.
+    Recorded {
+        /// Seconds of a network without blocks.
+        intercept_s: f64,
+        /// Seconds for each recorded second.
+        slope: f64,
+        /// Seconds for each recorded kernel.
+        kernel_s: f64,
+    },
 }
 
 impl Correction {
-    /// Calibrated seconds that one block of `entry_s` adds to a network.
-    pub fn block(&self, entry_s: f64) -> f64 {
-        let Self::Affine(line) = self;
-        line.slope * entry_s
+    /// Calibrated seconds that one block adds to a network.
+    pub fn block(&self, entry: &Entry) -> f64 {
+        match self {
+            Self::Affine(line) => line.slope * entry.timing.mean_s,
+            Self::Recorded { slope, kernel_s, .. } => {
+                slope * entry.timing.mean_s + kernel_s * entry.kernels
+            }
+        }
     }
 
     /// Calibrated seconds of a network without blocks.
     pub fn constant_s(&self) -> f64 {
-        let Self::Affine(line) = self;
-        line.intercept_s
+        match self {
+            Self::Affine(line) => line.intercept_s,
+            Self::Recorded { intercept_s, .. } => *intercept_s,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Affine(_) => "affine",
+            Self::Recorded { .. } => "recorded",
+        }
+    }
+
+    fn rises(&self) -> bool {
+        match self {
+            Self::Affine(line) => line.slope > 0.0,
+            Self::Recorded { slope, .. } => *slope > 0.0,
+        }
     }
 }
 
@@ -151,48 +147,90 @@ impl Calibration {
         if measured.iter().any(|seconds| !(seconds.is_finite() && *seconds > 0.0)) {
             return Err(fail("expected positive latencies"));
         }
-        let mut best: Option<(String, Vec<f64>, Vec<f64>)> = None;
+        let mut best: Option<Fitted> = None;
         let mut candidates = Vec::new();
         for (name, source) in sources {
-            let sums: Vec<f64> = networks
-                .iter()
-                .map(|(network, _)| source.sum(network))
-                .collect::<std::result::Result<_, _>>()
+            let columns = Columns::of(source, networks)
                 .map_err(|block| fail(&format!("no time for `{block}` in source `{name}`")))?;
-            let predicted = leave_one_out(&sums, &measured)
-                .ok_or_else(|| fail("the blocks' times explain nothing"))?;
-            let rmspe = crate::rmspe(&predicted, &measured);
-            if candidates.iter().all(|known: &Candidate| rmspe < known.rmspe) {
-                best = Some((name.clone(), sums, predicted));
+            for fitted in columns.fits(name, &measured) {
+                let rmspe = crate::rmspe(&fitted.predicted, &measured);
+                let correction = fitted.correction.name().to_owned();
+                if candidates.iter().all(|known: &Candidate| rmspe < known.rmspe) {
+                    best = Some(fitted);
+                }
+                candidates.push(Candidate { source: name.clone(), correction, rmspe });
             }
-            candidates.push(Candidate { source: name.clone(), correction: "affine".into(), rmspe });
         }
-        let (source, sums, predicted) = best.ok_or_else(|| fail("there are no block times"))?;
-        let line = Affine::fit(&sums, &measured)
-            .filter(|line| line.slope > 0.0)
-            .ok_or_else(|| fail("latency does not rise with the sum of the blocks' times"))?;
+        let best =
+            best.ok_or_else(|| fail("latency does not rise with the sum of the blocks' times"))?;
         let counts: Vec<f64> =
             networks.iter().map(|(network, _)| network.multiply_adds().0 as f64).collect();
-        let baseline = Affine::fit(&counts, &measured)
-            .zip(leave_one_out(&counts, &measured))
-            .ok_or_else(|| fail("multiply-adds explain nothing"))?;
+        let ones = vec![1.0; counts.len()];
+        let multiply_adds =
+            Affine::fit(&counts, &measured).ok_or_else(|| fail("multiply-adds explain nothing"))?;
+        let baseline = leave_one_out(&[&ones, &counts], &measured)
+            .unwrap_or_else(|| counts.iter().map(|&count| multiply_adds.at(count)).collect());
         Ok(Self {
-            source,
-            correction: Correction::Affine(line),
-            interval: conformal(&predicted, &measured),
-            errors: Errors::of(&predicted, &measured),
+            source: best.source,
+            correction: best.correction,
+            interval: conformal(&best.predicted, &measured),
+            errors: Errors::of(&best.predicted, &measured),
             coverage: COVERAGE,
             candidates,
-            multiply_adds: baseline.0,
-            multiply_adds_errors: Errors::of(&baseline.1, &measured),
+            multiply_adds,
+            multiply_adds_errors: Errors::of(&baseline, &measured),
         })
     }
 }
 
-/// The prediction of each point by the line through all others.
-fn leave_one_out(x: &[f64], y: &[f64]) -> Option<Vec<f64>> {
-    let without = |values: &[f64], i: usize| [&values[..i], &values[i + 1..]].concat();
-    (0..x.len()).map(|i| Some(Affine::fit(&without(x, i), &without(y, i))?.at(x[i]))).collect()
+/// A correction and its leave-one-out predictions.
+struct Fitted {
+    source: String,
+    correction: Correction,
+    predicted: Vec<f64>,
+}
+
+/// What a correction can be a function of: for each network 1, the sum of its blocks' times, and of their kernels.
+struct Columns {
+    ones: Vec<f64>,
+    sums: Vec<f64>,
+    kernels: Vec<f64>,
+}
+
+impl Columns {
+    fn of<'a>(
+        source: &Source,
+        networks: &'a [(Network, f64)],
+    ) -> std::result::Result<Self, &'a Block> {
+        let mut columns = Self { ones: Vec::new(), sums: Vec::new(), kernels: Vec::new() };
+        for (network, _) in networks {
+            let (seconds, kernels) = source.sum(network)?;
+            columns.ones.push(1.0);
+            columns.sums.push(seconds);
+            columns.kernels.push(kernels);
+        }
+        Ok(columns)
+    }
+
+    /// Every correction whose coefficients the networks determine.
+    fn fits(&self, source: &str, measured: &[f64]) -> Vec<Fitted> {
+        let affine = [&self.ones[..], &self.sums];
+        let recorded = [&self.ones[..], &self.sums, &self.kernels];
+        let line = Affine::fit(&self.sums, measured).map(Correction::Affine);
+        let plane = regression::fit(&recorded, measured).map(|found| Correction::Recorded {
+            intercept_s: found[0],
+            slope: found[1],
+            kernel_s: found[2],
+        });
+        let with = |correction: Option<Correction>, columns: &[&[f64]]| {
+            let correction = correction.filter(Correction::rises)?;
+            // A space of one latency has no line to leave points out of.
+            let predicted = leave_one_out(columns, measured)
+                .or_else(|| leave_one_out(&[&self.sums], measured))?;
+            Some(Fitted { source: source.to_owned(), correction, predicted })
+        };
+        [with(line, &affine), with(plane, &recorded)].into_iter().flatten().collect()
+    }
 }
 
 /// The `ceil((n + 1) coverage)`-th smallest relative error.
@@ -208,17 +246,6 @@ fn conformal(predicted: &[f64], measured: &[f64]) -> f64 {
 mod tests {
     use super::*;
     use netfit_spaces::Random;
-
-    #[test]
-    fn a_planted_line_is_found_among_outliers() {
-        let x: Vec<f64> = (1..=24).map(f64::from).collect();
-        let mut y: Vec<f64> = x.iter().map(|x| 3e-4 + 2e-4 * x).collect();
-        y[3] *= 1.5;
-        y[17] *= 2.0;
-        let line = Affine::fit(&x, &y).unwrap();
-        assert!((line.intercept_s / 3e-4 - 1.0).abs() < 1e-3, "{line:?}");
-        assert!((line.slope / 2e-4 - 1.0).abs() < 1e-3, "{line:?}");
-    }
 
     #[test]
     fn equal_sums_give_a_scale() {
@@ -239,7 +266,7 @@ mod tests {
                 (x, y)
             };
             let (x, y) = draw(24);
-            let half = conformal(&leave_one_out(&x, &y).unwrap(), &y);
+            let half = conformal(&leave_one_out(&[&vec![1.0; 24], &x], &y).unwrap(), &y);
             let line = Affine::fit(&x, &y).unwrap();
             let (x, y) = draw(50);
             covered +=

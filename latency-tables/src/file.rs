@@ -38,9 +38,8 @@ impl LatencyTable {
             }
             _ => return Err(fail("expected a `format` of at least 1".into())),
         }
-        let found = match fields.remove("sha256") {
-            Some(Value::String(found)) => found,
-            _ => return Err(fail("expected a `sha256`".into())),
+        let Some(Value::String(found)) = fields.remove("sha256") else {
+            return Err(fail("expected a `sha256`".into()));
         };
         let expected = checksum(&fields);
         if found != expected {

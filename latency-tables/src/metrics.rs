@@ -47,7 +47,9 @@ fn ranks(values: &[f64]) -> Vec<f64> {
     let mut ranks = vec![0.0; values.len()];
     let mut start = 0;
     while start < order.len() {
-        let tied = order[start..].iter().take_while(|&&i| values[i] == values[order[start]]);
+        let tied = order[start..]
+            .iter()
+            .take_while(|&&i| values[i].total_cmp(&values[order[start]]).is_eq());
         let end = start + tied.count().max(1);
         for &i in &order[start..end] {
             ranks[i] = (start + end - 1) as f64 / 2.0;

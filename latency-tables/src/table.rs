@@ -40,20 +40,32 @@ pub struct LatencyTable {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Source {
     /// Time for each block, by the block's line.
-    pub entries: BTreeMap<String, Timing>,
+    pub entries: BTreeMap<String, Entry>,
     /// Time of a call that belongs to no block; not part of a sum, the calibration's constant stands for it.
     pub overhead: Timing,
 }
 
 impl Source {
-    /// The sum of the blocks' times in seconds, not calibrated.
+    /// The sums of the blocks' seconds, not calibrated, and of their kernels.
     ///
     /// # Errors
     /// The first block without an entry.
-    pub fn sum<'a>(&self, network: &'a Network) -> std::result::Result<f64, &'a Block> {
-        let entry = |block: &'a Block| self.entries.get(&block.to_string()).ok_or(block);
-        network.blocks().iter().map(|block| entry(block).map(|timing| timing.mean_s)).sum()
+    pub fn sum<'a>(&self, network: &'a Network) -> std::result::Result<(f64, f64), &'a Block> {
+        network.blocks().iter().try_fold((0.0, 0.0), |(seconds, kernels), block| {
+            let entry = self.entries.get(&block.to_string()).ok_or(block)?;
+            Ok((seconds + entry.timing.mean_s, kernels + entry.kernels))
+        })
     }
+}
+
+/// What was measured of one block.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its time.
+    #[serde(flatten)]
+    pub timing: Timing,
+    /// How many kernels the runtime runs for it; 0 where its time was not taken from a record of kernels.
+    pub kernels: f64,
 }
 
 /// The network beside which all others are measured: its own drift is the machine's.
@@ -131,19 +143,19 @@ impl LatencyTable {
     }
 
     /// The chosen source's entries, by block line.
-    pub fn entries(&self) -> impl Iterator<Item = (&str, &Timing)> {
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
         let chosen = self.sources.get(&self.calibration.source);
         chosen
             .into_iter()
             .flat_map(|source| &source.entries)
-            .map(|(line, timing)| (line.as_str(), timing))
+            .map(|(line, entry)| (line.as_str(), entry))
     }
 
     /// Calibrated seconds that a block adds to a network; none where it has no entry. A network's latency is
     /// [`Self::constant_s`] and the sum over its blocks.
     pub fn entry(&self, line: &str) -> Option<f64> {
-        let timing = self.sources.get(&self.calibration.source)?.entries.get(line)?;
-        Some(self.calibration.correction.block(timing.mean_s))
+        let entry = self.sources.get(&self.calibration.source)?.entries.get(line)?;
+        Some(self.calibration.correction.block(entry))
     }
 
     /// Calibrated seconds of a network without blocks.
@@ -200,21 +212,22 @@ pub(crate) mod tests {
     /// A table of `ofa-28` whose entries are multiply-adds / 1e9 s, calibrated on networks of `1e-5 + 2 * sum`.
     pub(crate) fn table() -> LatencyTable {
         let space = Space::preset("ofa-28").unwrap();
-        let entry = |seconds: f64| Timing::of(&[seconds]).unwrap();
+        let timing = |seconds: f64| Timing::of(&[seconds]).unwrap();
+        let entry = |seconds: f64| Entry { timing: timing(seconds), kernels: 0.0 };
         let entries = space
             .distinct_blocks()
             .iter()
             .map(|block| (block.to_string(), entry((block.multiply_adds().0 + 1) as f64 / 1e9)))
             .collect();
         let sources =
-            BTreeMap::from([("in-place".to_owned(), Source { entries, overhead: entry(1e-6) })]);
+            BTreeMap::from([("in-place".to_owned(), Source { entries, overhead: timing(1e-6) })]);
         let mut random = Random::new(0, "table");
         let mut networks = Vec::new();
         let mut timings = Vec::new();
         for _ in 0..24 {
             let genotype = space.sample(&mut random);
             let network = space.network(&genotype);
-            let seconds = 1e-5 + 2.0 * sources["in-place"].sum(&network).unwrap();
+            let seconds = 1e-5 + 2.0 * sources["in-place"].sum(&network).unwrap().0;
             timings.push(NetworkTiming {
                 genotype,
                 seconds,
@@ -257,7 +270,7 @@ pub(crate) mod tests {
             network.blocks().iter().map(|block| table.entry(&block.to_string()).unwrap()).sum();
         let latency = table.predict(&network).unwrap();
         assert!((latency.median_s - (table.constant_s() + sum)).abs() < 1e-15);
-        let truth = 1e-5 + 2.0 * table.sources["in-place"].sum(&network).unwrap();
+        let truth = 1e-5 + 2.0 * table.sources["in-place"].sum(&network).unwrap().0;
         assert!((latency.median_s / truth - 1.0).abs() < 1e-9);
         assert!((latency.relative - latency.median_s / 1e-4).abs() < 1e-12);
     }

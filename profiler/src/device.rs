@@ -72,6 +72,8 @@ pub struct Burst {
 pub struct BlockTimes {
     /// For each block of the network the seconds of each timed call.
     pub blocks: Vec<Vec<f64>>,
+    /// For each block the kernels of a call.
+    pub kernels: Vec<f64>,
     /// What is left of each call: dispatch, input, output.
     pub overhead: Vec<f64>,
 }

@@ -15,6 +15,8 @@ pub struct FakeDevice {
     pub intercept_s: f64,
     /// See `intercept_s`.
     pub slope: f64,
+    /// What a trace adds to the time of each kernel; a block has one for each of its layers.
+    pub kernel_s: f64,
     /// Relative standard deviation of a call.
     pub noise: f64,
     /// Relative standard deviation of a process.
@@ -40,6 +42,7 @@ impl FakeDevice {
         Self {
             intercept_s: 2e-5,
             slope: 1.5,
+            kernel_s: 0.0,
             noise: 0.0,
             process_noise: 0.0,
             disturbances: Vec::new(),
@@ -139,10 +142,16 @@ impl Device for FakeDevice {
             expected: "a traced one".into(),
             found: model.to_string(),
         })?;
+        let kernels: Vec<f64> =
+            network.blocks().iter().map(|block| block.layers().len() as f64).collect();
+        let recorded: Vec<f64> = network
+            .blocks()
+            .iter()
+            .zip(&kernels)
+            .map(|(block, kernels)| Self::block_s(block) + self.kernel_s * kernels)
+            .collect();
         let mut calls_of = |seconds: f64| (0..calls).map(|_| self.noisy(seconds)).collect();
-        Ok(BlockTimes {
-            blocks: network.blocks().iter().map(|block| calls_of(Self::block_s(block))).collect(),
-            overhead: calls_of(2e-6),
-        })
+        let blocks = recorded.into_iter().map(&mut calls_of).collect();
+        Ok(BlockTimes { blocks, kernels, overhead: calls_of(2e-6) })
     }
 }

@@ -78,9 +78,9 @@ pub fn measure(
         device.restart()?;
         let model = device.load(Model::File { path, dimensions: &options.dimensions })?;
         let warm_up = device.time(&[Burst { model, calls: 3, seconds: options.warm_up_s }])?;
-        let call_s = median(&warm_up[0]);
+        let one_s = median(&warm_up[0]);
         let share = options.seconds / options.processes as f64;
-        let fitting = (share / call_s.max(1e-9)) as usize;
+        let fitting = (share / one_s.max(1e-9)) as usize;
         let wanted = (options.samples / options.processes).min(fitting.max(10));
         let times = device.time(&[Burst { model, calls: wanted, seconds: 0.0 }])?;
         processes_s.push(median(&times[0]));

@@ -172,11 +172,11 @@ impl Pairing {
     }
 
     fn judge(&self, samples: &[Sample], models: &[usize], repeated: usize) -> Paired {
-        let references: Vec<f64> =
+        let bursts: Vec<f64> =
             samples.iter().flat_map(|sample| [sample.before, sample.after]).collect();
-        let reference_s = median(&references);
-        let drift = references
-            .chunks(references.len().div_ceil(10).max(1))
+        let reference_s = median(&bursts);
+        let drift = bursts
+            .chunks(bursts.len().div_ceil(10).max(1))
             .map(|tenth| (median(tenth) / reference_s - 1.0).abs())
             .fold(0.0, f64::max);
         Paired {

@@ -6,8 +6,8 @@ use std::{
 };
 
 use netfit_latency_tables::{
-    Calibration, Hygiene, LEAST_NETWORKS, LatencyTable, NetworkTiming, Reference, Source, Timing,
-    Validation, Verdict,
+    Calibration, Entry, Hygiene, LEAST_NETWORKS, LatencyTable, NetworkTiming, Reference, Source,
+    Timing, Validation, Verdict,
 };
 use netfit_spaces::{Genotype, Network, Random, Space};
 
@@ -188,13 +188,16 @@ fn in_place(
             .collect();
         device.time(&bursts)?;
     }
-    let mut samples: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+    let mut samples: BTreeMap<String, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
     let mut overhead = Vec::new();
     for (done, (network, model)) in covering.iter().zip(models).enumerate() {
         progress(Progress::new(stage, covering.len() + options.passes + done, total));
         let times = device.trace(model)?;
-        for (block, times) in network.blocks().iter().zip(times.blocks) {
-            samples.entry(block.to_string()).or_default().extend(times);
+        let recorded = times.blocks.into_iter().zip(times.kernels);
+        for (block, (seconds, kernels)) in network.blocks().iter().zip(recorded) {
+            let (all_seconds, all_kernels) = samples.entry(block.to_string()).or_default();
+            all_seconds.extend(seconds);
+            all_kernels.push(kernels);
         }
         overhead.extend(times.overhead);
     }
@@ -203,9 +206,13 @@ fn in_place(
         Timing::of(samples)
             .ok_or_else(|| Error::Runtime(format!("no time was recorded for {what}")))
     };
+    let entry = |line: &str, (seconds, kernels): &(Vec<f64>, Vec<f64>)| -> Result<Entry> {
+        let kernels = kernels.iter().sum::<f64>() / kernels.len() as f64;
+        Ok(Entry { timing: timing(&format!("`{line}`"), seconds)?, kernels })
+    };
     let entries = samples
         .iter()
-        .map(|(line, samples)| Ok((line.clone(), timing(&format!("`{line}`"), samples)?)))
+        .map(|(line, samples)| Ok((line.clone(), entry(line, samples)?)))
         .collect::<Result<_>>()?;
     Ok(Source { entries, overhead: timing("a whole call", &overhead)? })
 }
@@ -322,13 +329,26 @@ mod tests {
         let mut device = FakeDevice::new(0);
         let table = table(&mut device, &options()).unwrap();
         let Correction::Affine(line) = table.calibration.correction else {
-            panic!("expected an affine correction")
+            panic!("{:?}", table.calibration.candidates)
         };
         assert!((line.intercept_s / device.intercept_s - 1.0).abs() < 1e-6, "{line:?}");
         assert!((line.slope / device.slope - 1.0).abs() < 1e-6, "{line:?}");
         let validation = table.validation.unwrap();
         assert!(validation.errors.rmspe < 1e-9 && validation.noise_floor_rmspe.unwrap() < 1e-9);
         assert!(validation.multiply_adds.rmspe > 0.005, "the baseline knows no kernels");
+    }
+
+    #[test]
+    fn what_the_record_of_a_kernel_costs_is_taken_away() {
+        let mut device = FakeDevice::new(0);
+        device.kernel_s = 5e-6;
+        let table = table(&mut device, &options()).unwrap();
+        let Correction::Recorded { slope, kernel_s, .. } = table.calibration.correction else {
+            panic!("{:?}", table.calibration.candidates)
+        };
+        assert!((slope / device.slope - 1.0).abs() < 1e-6, "{slope}");
+        assert!((kernel_s / (-device.slope * device.kernel_s) - 1.0).abs() < 1e-6, "{kernel_s}");
+        assert!(table.validation.unwrap().errors.rmspe < 1e-9);
     }
 
     #[test]

@@ -74,26 +74,29 @@ fn split(
     }
     calls.sort_by(|a, b| a.ts.total_cmp(&b.ts));
     let owners = owners(optimized);
-    let mut times =
-        BlockTimes { blocks: vec![vec![0.0; calls.len()]; blocks], overhead: Vec::new() };
-    times.overhead.extend(calls.iter().map(|call| call.dur * 1e-6));
+    let mut split = BlockTimes {
+        blocks: vec![vec![0.0; calls.len()]; blocks],
+        kernels: vec![0.0; blocks],
+        overhead: calls.iter().map(|call| call.dur * 1e-6).collect(),
+    };
     for kernel in &kernels {
         let call = calls.partition_point(|call| call.ts <= kernel.ts).checked_sub(1);
         let call = call.ok_or_else(|| format!("node `{}` ran outside any call", kernel.name))?;
         let seconds = kernel.dur * 1e-6 + ROUNDED_S;
-        times.overhead[call] -= seconds;
+        split.overhead[call] -= seconds;
         let name = kernel.name.strip_suffix(KERNEL).unwrap_or(&kernel.name);
         let owner = owners.get(name).copied().flatten().or_else(|| block_of(name));
         let block = owner
-            .and_then(|index| times.blocks.get_mut(index))
+            .filter(|&index| index < blocks)
             .ok_or_else(|| format!("node `{name}` belongs to no block"))?;
-        block[call] += seconds;
+        split.blocks[block][call] += seconds;
+        split.kernels[block] += 1.0 / calls.len() as f64;
     }
-    for samples in times.blocks.iter_mut().chain([&mut times.overhead]) {
+    for samples in split.blocks.iter_mut().chain([&mut split.overhead]) {
         let mut keep = timed.iter();
         samples.retain(|_| *keep.next().unwrap_or(&false));
     }
-    Ok(times)
+    Ok(split)
 }
 
 /// The block of each node by the node's name: its own name's, else its output's, else that of what it reads, else that
@@ -192,6 +195,7 @@ mod tests {
         assert_eq!(times.blocks[0].len(), 1);
         assert!((micros(&times.blocks[0]) - 14.0).abs() < 1e-9);
         assert!((micros(&times.blocks[1]) - 5.5).abs() < 1e-9);
+        assert!((times.kernels[0] - 2.0).abs() < 1e-9 && (times.kernels[1] - 1.0).abs() < 1e-9);
         assert!((micros(&times.overhead) - (140.0 - 19.5)).abs() < 1e-9);
         let message = split(events(), &nodes(), 2, &[true]).unwrap_err();
         assert!(message.contains("expected 1 calls in the record, found 2"), "{message}");
