@@ -14,6 +14,8 @@ use crate::{
 pub const COVERAGE: f64 = 0.95;
 /// Below so many networks a conformal interval of [`COVERAGE`] does not exist: `ceil(0.95 (n + 1)) <= n`.
 pub const LEAST_NETWORKS: usize = 19;
+/// A candidate is chosen over those before it if its error is below this share of theirs.
+const PARSIMONY: f64 = 0.95;
 
 /// `intercept_s + slope * x`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -155,7 +157,8 @@ impl Calibration {
             for fitted in columns.fits(name, &measured) {
                 let rmspe = crate::rmspe(&fitted.predicted, &measured);
                 let correction = fitted.correction.name().to_owned();
-                if candidates.iter().all(|known: &Candidate| rmspe < known.rmspe) {
+                // A later candidate has to earn its place: the first ones are the simpler ones.
+                if candidates.iter().all(|known: &Candidate| rmspe < PARSIMONY * known.rmspe) {
                     best = Some(fitted);
                 }
                 candidates.push(Candidate { source: name.clone(), correction, rmspe });

@@ -164,6 +164,16 @@ mod tests {
     }
 
     #[test]
+    fn tables_of_version_1_still_read() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/table-1.json");
+        let read = LatencyTable::load(&path).unwrap();
+        assert_eq!(read.space_name, "ofa-28");
+        assert_eq!(read.calibration_networks.len(), 3);
+        let line = "pool 192x4x4 -> 192x1x1";
+        assert!((read.entry(line).unwrap() - 2e-9).abs() < 1e-12, "{:?}", read.entry(line));
+    }
+
+    #[test]
     fn an_edited_table_is_found() {
         let (_folder, path, text) = saved();
         let edited = text.replacen("\"space_name\": \"ofa-28\"", "\"space_name\": \"ofa-29\"", 1);

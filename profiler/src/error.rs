@@ -107,7 +107,7 @@ impl Error {
 
 impl<R> From<ort::Error<R>> for Error {
     fn from(error: ort::Error<R>) -> Self {
-        Self::Runtime(error.to_string())
+        Self::Runtime(error.to_string().lines().next().unwrap_or_default().to_owned())
     }
 }
 

@@ -90,8 +90,9 @@ fn split(
             .filter(|&index| index < blocks)
             .ok_or_else(|| format!("node `{name}` belongs to no block"))?;
         split.blocks[block][call] += seconds;
-        split.kernels[block] += 1.0 / calls.len() as f64;
+        split.kernels[block] += 1.0;
     }
+    split.kernels.iter_mut().for_each(|kernels| *kernels /= calls.len() as f64);
     for samples in split.blocks.iter_mut().chain([&mut split.overhead]) {
         let mut keep = timed.iter();
         samples.retain(|_| *keep.next().unwrap_or(&false));
