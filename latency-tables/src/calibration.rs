@@ -269,7 +269,7 @@ mod tests {
                 (x, y)
             };
             let (x, y) = draw(24);
-            let half = conformal(&leave_one_out(&[&vec![1.0; 24], &x], &y).unwrap(), &y);
+            let half = conformal(&leave_one_out(&[&[1.0; 24], &x], &y).unwrap(), &y);
             let line = Affine::fit(&x, &y).unwrap();
             let (x, y) = draw(50);
             covered +=

@@ -51,14 +51,16 @@ fn least_squares(columns: &[&[f64]], y: &[f64], weights: &[f64]) -> Option<Vec<f
         a.iter().zip(b).zip(weights).map(|((a, b), w)| w * a * b).sum()
     };
     let mut scaled: Vec<Vec<f64>> = columns.iter().map(|column| relative(column)).collect();
-    let mut scales = Vec::new();
+    let mut lengths = Vec::new();
     for column in &mut scaled {
         let length = dot(column, column).sqrt();
         if !(length.is_finite() && length > 0.0) {
             return None;
         }
-        column.iter_mut().for_each(|x| *x /= length);
-        scales.push(length);
+        for x in column.iter_mut() {
+            *x /= length;
+        }
+        lengths.push(length);
     }
     let ones = vec![1.0; y.len()];
     let mut rows: Vec<Vec<f64>> = scaled
@@ -66,7 +68,7 @@ fn least_squares(columns: &[&[f64]], y: &[f64], weights: &[f64]) -> Option<Vec<f
         .map(|a| scaled.iter().map(|b| dot(a, b)).chain([dot(a, &ones)]).collect())
         .collect();
     let solution = solve(&mut rows)?;
-    Some(solution.iter().zip(scales).map(|(c, scale)| c / scale).collect())
+    Some(solution.iter().zip(lengths).map(|(c, length)| c / length).collect())
 }
 
 /// Gaussian elimination of a positive definite system with its right side in the last column; none where a pivot

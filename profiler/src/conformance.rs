@@ -126,6 +126,34 @@ fn a_session_gives_one_row_of_logits_an_image() {
 }
 
 #[test]
+fn any_onnx_file_is_measured() {
+    let Some(mut device) = cpu() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (path, network) = (folder.path().join("model.onnx"), network(16));
+    let weights = netfit_export::Weights::random(&network, &mut netfit_spaces::Random::new(0, "w"));
+    let info = netfit_export::ModelInfo::unlabelled(&network);
+    std::fs::write(&path, netfit_export::to_onnx(&network, &weights, &info).unwrap()).unwrap();
+    let options = crate::MeasureOptions { samples: 60, warm_up_s: 0.0, ..Default::default() };
+    let measured = crate::measure(&path, &mut device, &options, &mut |_| {}).unwrap();
+    assert_eq!((measured.samples, measured.processes_s.len()), (60, 3));
+    assert!(0.0 < measured.median_s && measured.median_s <= measured.p99_s, "{measured:?}");
+    assert_eq!(measured.fingerprint.runtime, "onnxruntime");
+}
+
+#[test]
+fn wrong_requests_are_answered_and_end_nothing() {
+    let input = "nonsense\n{\"request\":\"trace\",\"model\":3}\n\
+                 {\"request\":\"load\",\"path\":\"x\",\"dimensions\":{},\"record\":null,\"optimized\":null}\n";
+    let mut output = Vec::new();
+    crate::worker::serve(input.as_bytes(), &mut output).unwrap();
+    let output = String::from_utf8(output).unwrap();
+    let lines: Vec<&str> = output.lines().collect();
+    assert_eq!(lines.len(), 3);
+    assert!(lines.iter().all(|line| line.contains("\"answer\":\"failed\"")), "{lines:?}");
+    assert!(lines[2].contains("`open` first"), "{lines:?}");
+}
+
+#[test]
 fn programs_that_are_missing_or_die_are_named_with_their_last_words() {
     if cpu().is_none() {
         return;

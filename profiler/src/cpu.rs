@@ -156,9 +156,9 @@ impl Device for CpuDevice {
         let path = &traced.optimized;
         let optimized = std::fs::read(path).map_err(Error::io("read", path))?;
         let nodes = netfit_export::nodes(&optimized)?;
-        let times = trace::read(&record, &nodes, traced.blocks, &timed)?;
+        let split = trace::read(&record, &nodes, traced.blocks, &timed)?;
         // Both are large; the folder goes with the device, so that a failure here loses nothing.
         let _ = (std::fs::remove_file(&record), std::fs::remove_file(path));
-        Ok(times)
+        Ok(split)
     }
 }

@@ -27,6 +27,7 @@ mod runtime;
 mod session;
 mod trace;
 mod validate;
+mod whole;
 pub mod worker;
 
 #[cfg(test)]

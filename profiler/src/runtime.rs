@@ -13,7 +13,7 @@ use ort::{
     session::{
         Session, SessionInputValue, builder::GraphOptimizationLevel, builder::SessionBuilder,
     },
-    value::{Outlet, Tensor, TensorElementType, ValueType},
+    value::{Outlet, PrimitiveTensorElementType, Tensor, TensorElementType, ValueType},
 };
 
 use crate::{Error, Result};
@@ -163,38 +163,15 @@ fn random_input(
         .try_fold(1_usize, |product, &size| product.checked_mul(size))
         .filter(|&elements| elements <= 1 << 31)
         .ok_or_else(|| fail(format!("input `{}` of {sizes:?} is too large", input.name())))?;
-    let mut bit = |_| random.chance(0.5);
     Ok(match ty {
-        TensorElementType::Float32 => {
-            let data: Vec<f32> = (0..elements).map(|_| random.normal() as f32).collect();
-            Tensor::from_array((sizes, data))?.into()
-        }
-        TensorElementType::Float64 => {
-            let data: Vec<f64> = (0..elements).map(|_| random.normal()).collect();
-            Tensor::from_array((sizes, data))?.into()
-        }
+        TensorElementType::Float32 => filled(sizes, elements, || random.normal() as f32)?,
+        TensorElementType::Float64 => filled(sizes, elements, || random.normal())?,
         // Whole numbers are often indices: 0 and 1 are the safest.
-        TensorElementType::Int64 => Tensor::from_array((
-            sizes,
-            (0..elements).map(|n| i64::from(bit(n))).collect::<Vec<_>>(),
-        ))?
-        .into(),
-        TensorElementType::Int32 => Tensor::from_array((
-            sizes,
-            (0..elements).map(|n| i32::from(bit(n))).collect::<Vec<_>>(),
-        ))?
-        .into(),
-        TensorElementType::Bool => {
-            Tensor::from_array((sizes, (0..elements).map(bit).collect::<Vec<bool>>()))?.into()
-        }
-        TensorElementType::Uint8 => {
-            let data: Vec<u8> = (0..elements).map(|_| random.below(256) as u8).collect();
-            Tensor::from_array((sizes, data))?.into()
-        }
-        TensorElementType::Int8 => {
-            let data: Vec<i8> = (0..elements).map(|_| random.below(256) as u8 as i8).collect();
-            Tensor::from_array((sizes, data))?.into()
-        }
+        TensorElementType::Int64 => filled(sizes, elements, || random.below(2) as i64)?,
+        TensorElementType::Int32 => filled(sizes, elements, || random.below(2) as i32)?,
+        TensorElementType::Bool => filled(sizes, elements, || random.chance(0.5))?,
+        TensorElementType::Uint8 => filled(sizes, elements, || random.below(256) as u8)?,
+        TensorElementType::Int8 => filled(sizes, elements, || random.below(256) as u8 as i8)?,
         other => {
             return Err(fail(format!(
                 "input `{}` has elements of type {other}; supported are f32, f64, i64, i32, i8, u8 and bool",
@@ -202,4 +179,13 @@ fn random_input(
             )));
         }
     })
+}
+
+fn filled<T: PrimitiveTensorElementType + std::fmt::Debug + Clone + 'static>(
+    sizes: Vec<usize>,
+    elements: usize,
+    draw: impl FnMut() -> T,
+) -> Result<SessionInputValue<'static>> {
+    let data: Vec<T> = std::iter::repeat_with(draw).take(elements).collect();
+    Ok(Tensor::from_array((sizes, data))?.into())
 }

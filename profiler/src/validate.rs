@@ -7,7 +7,7 @@ use netfit_spaces::{Genotype, Network, Random, Space};
 
 use crate::{
     Device, ProfileOptions, Progress, Result,
-    profile::{draw, time, truths},
+    whole::{draw, time, truths},
 };
 
 /// Times whole networks beside the table's reference network, in the table's normalised seconds.
