@@ -1,1 +1,53 @@
 //! Supernets in libtorch: elastic blocks, training and evaluation.
+//!
+//! A [`Supernet`] shares its weights among all networks of a space. A [`Trainer`] trains it by progressive shrinking,
+//! judges subnets and cuts them out; [`serve`] does so for another process.
+//!
+//! ```
+//! use netfit_spaces::Space;
+//! use netfit_supernet::{Standalone, Supernet};
+//! use tch::{Device, Kind, Tensor};
+//!
+//! let space = Space::preset("ofa-28")?;
+//! let supernet = Supernet::new(&space, Device::Cpu, 0)?;
+//! let images = Tensor::rand([4, 1, 28, 28], (Kind::Float, Device::Cpu));
+//! let statistics = supernet.calibrate(&space.smallest(), [images.shallow_clone()]);
+//! let weights = supernet.extract(&space.smallest(), Some(&statistics));
+//! let module = Standalone::new(&space.network(&space.smallest()), &weights, Device::Cpu)?;
+//! assert_eq!(module.logits(&images).size(), [4, 10]);
+//! # Ok::<(), netfit_supernet::Error>(())
+//! ```
+
+mod allocator;
+mod checkpoint;
+mod depthwise;
+mod elastic;
+mod elastic_block;
+mod error;
+mod evaluation;
+mod extract;
+mod images;
+mod layout;
+mod ops;
+mod parameters;
+mod schedule;
+mod serve;
+mod sgd;
+mod sort;
+mod standalone;
+mod statistics;
+#[cfg(test)]
+mod tests;
+mod training;
+
+pub use allocator::keep_large_buffers;
+pub use checkpoint::Place;
+pub use elastic::Supernet;
+pub use error::{Error, Result};
+pub use parameters::Parameters;
+pub use schedule::{Open, Phase, phases};
+pub use serve::serve;
+pub use sgd::Sgd;
+pub use standalone::Standalone;
+pub use statistics::{Mode, Statistics};
+pub use training::{Trainer, device};

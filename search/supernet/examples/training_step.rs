@@ -1,0 +1,79 @@
+//! Seconds of single Once-for-All training steps: our side of `make bench-training`.
+//!
+//! Reads `{"space", "genotype", "batch", "steps", "warm_up", "threads"}` on standard input and prints the seconds of
+//! every step as JSON: `full` (labels only) and `subnet` (distilled from the full network).
+#![allow(clippy::print_stdout)]
+
+use std::{error::Error, io::stdin, time::Instant};
+
+use netfit_spaces::{Block, Slot, Space};
+use netfit_supernet::{Mode, Sgd, Standalone, Supernet, keep_large_buffers};
+use serde::Deserialize;
+use tch::{Device, Kind, Reduction, Tensor};
+
+#[derive(Deserialize)]
+struct Job {
+    space: String,
+    genotype: String,
+    batch: i64,
+    steps: usize,
+    warm_up: usize,
+    threads: i32,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    keep_large_buffers();
+    let job: Job = serde_json::from_reader(stdin())?;
+    tch::set_num_threads(job.threads);
+    tch::manual_seed(0);
+    let space = Space::load(&job.space)?;
+    let supernet = Supernet::new(&space, Device::Cpu, 0)?;
+    let largest = space.largest();
+    let weights = supernet.extract(&largest, None);
+    let teacher = Standalone::new(&space.network(&largest), &weights, Device::Cpu)?;
+    let shape = space.inputs()[0];
+    let (channels, height, width) = (shape.channels as i64, shape.height as i64, shape.width as i64);
+    let strides = [channels * height * width, 1, width * channels, channels];
+    let sides = [job.batch, channels, height, width];
+    let mut images = Tensor::empty_strided(sides, strides, (Kind::Float, Device::Cpu));
+    let images = images.normal_(0.0, 1.0);
+    let targets = Tensor::randint(space.spec().classes as i64, [job.batch], (Kind::Int64, Device::Cpu));
+    let mut sgd = Sgd::new(supernet.parameters(), 0.9, 3e-5);
+    let mut samples = |blocks: &[(Slot, Block)], teacher: Option<&Standalone>| {
+        let mut seconds = Vec::new();
+        for index in 0..job.warm_up + job.steps {
+            let start = Instant::now();
+            step(&supernet, &mut sgd, blocks, &images, &targets, teacher);
+            if index >= job.warm_up {
+                seconds.push(start.elapsed().as_secs_f64());
+            }
+        }
+        seconds
+    };
+    let full = samples(&space.blocks(&largest), None);
+    let subnet = samples(&space.blocks(&space.parse(&job.genotype)?), Some(&teacher));
+    println!("{}", serde_json::json!({ "full": full, "subnet": subnet }));
+    Ok(())
+}
+
+fn step(
+    supernet: &Supernet,
+    sgd: &mut Sgd,
+    blocks: &[(Slot, Block)],
+    images: &Tensor,
+    targets: &Tensor,
+    teacher: Option<&Standalone>,
+) {
+    let parameters = supernet.parameters();
+    let taking_part = supernet.taking_part(blocks);
+    let none = None::<&Tensor>;
+    let logits = supernet.forward(images, blocks, &mut Mode::Train { dropout: 0.0 });
+    let mut loss = logits.cross_entropy_loss(targets, none, Reduction::Mean, -100, 0.1);
+    if let Some(teacher) = teacher {
+        let soft = teacher.logits(images).softmax(-1, Kind::Float);
+        loss += logits.cross_entropy_loss(&soft, none, Reduction::Mean, -100, 0.0);
+    }
+    parameters.clear_gradients();
+    loss.backward();
+    sgd.step(parameters, &taking_part, 0.01);
+}

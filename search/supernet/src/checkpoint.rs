@@ -1,0 +1,132 @@
+//! Checkpoints: tensors in one file, then the state that names it. What a state names is whole.
+
+use std::{
+    fs,
+    io::Write as _,
+    path::{Path, PathBuf},
+};
+
+use atomic_write_file::AtomicWriteFile;
+use netfit_export::Weights;
+use netfit_search::job::Training;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+const FORMAT: u32 = 1;
+
+/// How far training has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Place {
+    /// Phases that are finished.
+    pub phase: usize,
+    /// Steps of the next phase that are done.
+    pub step: u64,
+}
+
+/// What a checkpoint was made with; another run's is refused.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Origin {
+    pub(crate) space: String,
+    pub(crate) seed: u64,
+    pub(crate) training: Training,
+    /// Training images.
+    pub(crate) images: usize,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct State {
+    format: u32,
+    origin: Origin,
+    place: Place,
+    tensors: String,
+}
+
+/// The folder of a run's checkpoints.
+#[derive(Debug)]
+pub(crate) struct Checkpoints(PathBuf);
+
+impl Checkpoints {
+    pub(crate) fn new(run: &Path) -> Self {
+        Self(run.join("checkpoints"))
+    }
+
+    fn state(&self) -> PathBuf {
+        self.0.join("state.json")
+    }
+
+    /// The frozen full network.
+    pub(crate) fn teacher(&self) -> PathBuf {
+        self.0.join("teacher.safetensors")
+    }
+
+    pub(crate) fn make(&self) -> Result<()> {
+        fs::create_dir_all(&self.0).map_err(|source| Error::File { path: self.0.clone(), source })
+    }
+
+    pub(crate) fn save(&self, origin: &Origin, place: Place, weights: &Weights) -> Result<()> {
+        let tensors = format!("phase-{}-step-{}.safetensors", place.phase, place.step);
+        weights.save(&self.0.join(&tensors))?;
+        let state = State { format: FORMAT, origin: origin.clone(), place, tensors };
+        let text = serde_json::to_string_pretty(&state).expect("plain structures of text and numbers");
+        let path = self.state();
+        AtomicWriteFile::open(&path)
+            .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.commit()))
+            .map_err(|source| Error::File { path, source })?;
+        self.remove_others(&state.tensors);
+        Ok(())
+    }
+
+    /// The last checkpoint, if there is one.
+    pub(crate) fn load(&self, origin: &Origin) -> Result<Option<(Place, Weights)>> {
+        let path = self.state();
+        let text = match fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(Error::File { path, source }),
+        };
+        let broken = |reason: String| Error::BrokenCheckpoint { path: path.clone(), reason };
+        let state: State = serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
+        if state.format != FORMAT {
+            return Err(broken(format!("expected format {FORMAT}, found {}", state.format)));
+        }
+        if let Some(what) = origin.differs(&state.origin) {
+            return Err(Error::Checkpoint { path, what: what.to_owned() });
+        }
+        Ok(Some((state.place, Weights::load(&self.0.join(&state.tensors))?)))
+    }
+
+    /// Older tensors are of no use; one that cannot be removed does no harm.
+    fn remove_others(&self, kept: &str) {
+        let Ok(entries) = fs::read_dir(&self.0) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            if name.starts_with("phase-") && name != kept {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+impl Origin {
+    /// Threads and checkpoint steps may change from one session to the next.
+    fn differs(&self, other: &Self) -> Option<&'static str> {
+        let fixed = |training: &Training| Training {
+            threads: 0,
+            checkpoint_steps: 0,
+            device: String::new(),
+            ..training.clone()
+        };
+        if self.space != other.space {
+            Some("search space")
+        } else if self.seed != other.seed {
+            Some("seed")
+        } else if fixed(&self.training) != fixed(&other.training) {
+            Some("`[training]` table")
+        } else if self.images != other.images {
+            Some("data set")
+        } else {
+            None
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! The Once-for-All supernet (Cai et al., ICLR 2020, section 3.3; the authors' `dynamic_op.py`): one block a slot,
+//! as large as the space allows, whose parts serve every smaller block.
+
+use std::collections::BTreeMap;
+
+use netfit_export::Weights;
+use netfit_spaces::{Block, Conv, Genotype, Layer, LayerKind, NORM_EPSILON, Network, Slot, Space};
+use tch::{Device, Kind, Tensor};
+
+use crate::{
+    Mode, Parameters, Result,
+    elastic_block::{Builder, ElasticBlock, ElasticConv, ElasticLayer, Norm, elastic_slots},
+    layout::{self, first},
+    ops,
+};
+
+/// A supernet. Its networks are lists of (slot, block) as [`Space::blocks`] gives them.
+#[derive(Debug)]
+pub struct Supernet {
+    space: Space,
+    device: Device,
+    slots: BTreeMap<Slot, ElasticBlock>,
+    parameters: Parameters,
+    running: Vec<Running>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Running {
+    name: String,
+    pub(crate) mean: Tensor,
+    pub(crate) variance: Tensor,
+}
+
+impl Supernet {
+    /// A supernet with seeded initial weights (He et al., fan-out, as the authors' `he_fout`); transformation
+    /// matrices start as the identity.
+    ///
+    /// # Errors
+    /// A space whose slots cannot share weights, or with several resolutions.
+    pub fn new(space: &Space, device: Device, seed: u64) -> Result<Self> {
+        let slots = elastic_slots(space)?;
+        let mut builder = Builder { seed, ..Builder::default() };
+        let mut blocks = BTreeMap::new();
+        for (slot, options) in slots {
+            let block = builder.block(slot, &options);
+            blocks.insert(slot, block);
+        }
+        let running = builder
+            .norms
+            .into_iter()
+            .map(|(name, channels)| Running {
+                name,
+                mean: Tensor::zeros([channels], (Kind::Float, device)),
+                variance: Tensor::ones([channels], (Kind::Float, device)),
+            })
+            .collect();
+        let parameters = builder.parameters.build(device);
+        Ok(Self { space: space.clone(), device, slots: blocks, parameters, running })
+    }
+
+    /// The space whose networks it holds.
+    pub fn space(&self) -> &Space {
+        &self.space
+    }
+
+    /// Where its tensors are.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Its learned tensors.
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
+    pub(crate) fn blocks(&self) -> impl Iterator<Item = &ElasticBlock> {
+        self.slots.values()
+    }
+
+    pub(crate) fn running(&self, norm: &Norm) -> &Running {
+        &self.running[norm.statistics]
+    }
+
+    /// Logits `[N, classes]` of the network `blocks` for normalised images `[N, C, H, W]` in channels-last order.
+    pub fn forward(&self, images: &Tensor, blocks: &[(Slot, Block)], mode: &mut Mode) -> Tensor {
+        let mut x = images.shallow_clone();
+        for (index, (slot, block)) in blocks.iter().enumerate() {
+            if let (Mode::Train { dropout }, true) = (&*mode, index + 1 == blocks.len())
+                && *dropout > 0.0
+            {
+                x = x.dropout(*dropout, true);
+            }
+            let input = x.shallow_clone();
+            for (elastic, layer) in self.slots[slot].layers.iter().zip(block.layers()) {
+                x = self.layer(&x, elastic, &layer, mode);
+            }
+            if block.residual() {
+                x = x.g_add_(&input);
+            }
+        }
+        x
+    }
+
+    /// Logits of a genotype's network.
+    pub fn logits(&self, images: &Tensor, genotype: &Genotype, mode: &mut Mode) -> Tensor {
+        self.forward(images, &self.space.blocks(genotype), mode)
+    }
+
+    fn layer(&self, x: &Tensor, elastic: &ElasticLayer, layer: &Layer, mode: &mut Mode) -> Tensor {
+        match (elastic, layer.kind) {
+            (ElasticLayer::Conv(elastic), LayerKind::Conv(conv)) => {
+                let filter = self.filter(elastic, layer, conv);
+                let y = ops::convolve(x, &filter, None, conv.stride, conv.groups);
+                ops::activate(self.normalise(&y, &elastic.norm, mode), conv.activation)
+            }
+            (ElasticLayer::SqueezeExcite(_), LayerKind::SqueezeExcite { squeeze }) => {
+                let parts = self.gate(elastic, layer.input.channels, squeeze);
+                ops::squeeze_excite(x, parts.each_ref())
+            }
+            (ElasticLayer::Linear { weight, bias }, LayerKind::Linear { activation, .. }) => {
+                let bias = bias.map(|bias| self.parameters.get(bias));
+                let y = x.flatten(1, -1).linear(self.parameters.get(*weight), bias);
+                ops::activate(y, activation)
+            }
+            _ => ops::pool(x),
+        }
+    }
+
+    fn normalise(&self, x: &Tensor, norm: &Norm, mode: &mut Mode) -> Tensor {
+        let parts = self.norm(norm, x.size()[1] as usize, mode);
+        let Mode::Calibrate(statistics) = mode else {
+            return ops::normalise(x, parts.each_ref(), matches!(mode, Mode::Train { .. }));
+        };
+        let [weight, bias, ..] = &parts;
+        let none = None::<&Tensor>;
+        let (y, mean, inverse_deviation) =
+            x.native_batch_norm(Some(weight), Some(bias), none, none, true, 0.0, NORM_EPSILON);
+        statistics.add(norm.statistics, &mean, &inverse_deviation, x.size()[0]);
+        y
+    }
+
+    /// Scale, shift, mean and variance of the first channels.
+    pub(crate) fn norm(&self, norm: &Norm, channels: usize, mode: &Mode) -> [Tensor; 4] {
+        let (mean, variance) = match mode {
+            Mode::Calibrated(statistics) => statistics
+                .get(norm.statistics)
+                .expect("statistics are collected on the network that uses them"),
+            _ => {
+                let running = &self.running[norm.statistics];
+                (first(&running.mean, 0, channels), first(&running.variance, 0, channels))
+            }
+        };
+        let part = |number| first(self.parameters.get(number), 0, channels);
+        [part(norm.weight), part(norm.bias), mean, variance]
+    }
+
+    /// The active filter `[out, in / groups, k, k]`: first channels, and the transformed centre of the kernel.
+    pub(crate) fn filter(&self, elastic: &ElasticConv, layer: &Layer, conv: Conv) -> Tensor {
+        let weight = first(self.parameters.get(elastic.weight), 0, layer.output.channels);
+        let mut weight = first(&weight, 1, layer.input.channels / conv.groups);
+        for transform in elastic.used(conv.kernel) {
+            let (from, to) = (transform.from as i64, transform.to as i64);
+            let start = (from - to) / 2;
+            let centre = weight.narrow(2, start, to).narrow(3, start, to);
+            let [out, inputs, ..] = weight.size()[..] else { unreachable!("a filter has 4 sides") };
+            weight = centre
+                .reshape([out * inputs, to * to])
+                .linear(self.parameters.get(transform.matrix), None::<&Tensor>)
+                .view([out, inputs, to, to]);
+        }
+        weight
+    }
+
+    /// The active weights of squeeze-and-excite: `[s, c, 1, 1]`, `[s]`, `[c, s, 1, 1]`, `[c]`.
+    pub(crate) fn gate(
+        &self,
+        layer: &ElasticLayer,
+        channels: usize,
+        squeeze: usize,
+    ) -> [Tensor; 4] {
+        let ElasticLayer::SqueezeExcite(numbers) = layer else {
+            unreachable!("a gate is asked of a squeeze-and-excite layer only");
+        };
+        let [reduce, reduce_bias, expand, expand_bias] =
+            numbers.map(|number| self.parameters.get(number));
+        [
+            first(&first(reduce, 0, squeeze), 1, channels),
+            first(reduce_bias, 0, squeeze),
+            first(&first(expand, 0, channels), 1, squeeze),
+            first(expand_bias, 0, channels),
+        ]
+    }
+
+    /// A network's layers beside the supernet's that serve them, with their weights' prefixes (see
+    /// [`Network::weights`]).
+    pub(crate) fn layers(
+        &self,
+        genotype: &Genotype,
+    ) -> (Network, Vec<(String, &ElasticLayer, Layer)>) {
+        let network = self.space.network(genotype);
+        let mut layers = Vec::new();
+        for (index, (slot, block)) in self.space.blocks(genotype).into_iter().enumerate() {
+            let name = network.block_name(index);
+            for (elastic, layer) in self.slots[&slot].layers.iter().zip(block.layers()) {
+                layers.push((format!("{name}.{}", layer.name), elastic, layer));
+            }
+        }
+        (network, layers)
+    }
+
+    /// Which parameters take part in a network.
+    pub fn taking_part(&self, blocks: &[(Slot, Block)]) -> Vec<bool> {
+        let mut taking_part = vec![false; self.parameters.len()];
+        self.mark(blocks, &mut taking_part);
+        taking_part
+    }
+
+    /// Marks the parameters that take part in a network.
+    pub(crate) fn mark(&self, blocks: &[(Slot, Block)], taking_part: &mut [bool]) {
+        for (slot, block) in blocks {
+            for (elastic, layer) in self.slots[slot].layers.iter().zip(block.layers()) {
+                elastic.numbers(&layer).into_iter().for_each(|number| taking_part[number] = true);
+            }
+        }
+    }
+
+    /// Writes all weights and running statistics, under their own names.
+    pub(crate) fn save(&self, weights: &mut Weights) {
+        self.parameters.save(self.parameters.values(), "", weights);
+        for running in &self.running {
+            let mut put = |name: &str, tensor: &Tensor| {
+                weights.insert(format!("{}.{name}", running.name), layout::to_host(tensor));
+            };
+            put("mean", &running.mean);
+            put("variance", &running.variance);
+        }
+    }
+
+    /// Reads back what [`Supernet::save`] wrote.
+    ///
+    /// # Errors
+    /// A missing tensor, or one of another shape.
+    pub(crate) fn load(&mut self, weights: &Weights) -> Result<()> {
+        self.parameters.load(self.parameters.values(), "", weights)?;
+        for running in &mut self.running {
+            layout::read(&mut running.mean, &format!("{}.mean", running.name), weights)?;
+            layout::read(&mut running.variance, &format!("{}.variance", running.name), weights)?;
+        }
+        Ok(())
+    }
+}

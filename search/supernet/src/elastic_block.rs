@@ -1,0 +1,238 @@
+//! The parts of a supernet: blocks whose layers serve every smaller block, and how they are made from a space.
+
+use netfit_export as export;
+use netfit_spaces::{Block, ChoiceKind, Conv, Layer, LayerKind, Random, Slot, Space};
+
+use crate::{Error, Result, parameters::ParametersBuilder};
+
+#[derive(Debug)]
+pub(crate) struct ElasticBlock {
+    /// Its largest block.
+    pub(crate) largest: Block,
+    /// Middle channels that can be chosen, ascending; empty without an expansion.
+    pub(crate) middles: Vec<usize>,
+    pub(crate) layers: Vec<ElasticLayer>,
+}
+
+/// A layer of the largest block; numbers are those of [`Parameters`].
+#[derive(Debug)]
+pub(crate) enum ElasticLayer {
+    Conv(ElasticConv),
+    /// Weight and bias of reduce, weight and bias of expand.
+    SqueezeExcite([usize; 4]),
+    Pool,
+    Linear {
+        weight: usize,
+        bias: Option<usize>,
+    },
+}
+
+#[derive(Debug)]
+pub(crate) struct ElasticConv {
+    pub(crate) weight: usize,
+    /// From the largest kernel to the smallest.
+    pub(crate) transforms: Vec<Transform>,
+    pub(crate) norm: Norm,
+}
+
+/// Makes a smaller kernel of the centre of a larger one: `flatten(centre(w)) * matrix^T`, shared over channels.
+#[derive(Debug)]
+pub(crate) struct Transform {
+    pub(crate) from: usize,
+    pub(crate) to: usize,
+    pub(crate) matrix: usize,
+}
+
+/// Scale, shift, and the place of the running statistics.
+#[derive(Debug)]
+pub(crate) struct Norm {
+    pub(crate) weight: usize,
+    pub(crate) bias: usize,
+    pub(crate) statistics: usize,
+}
+
+impl ElasticConv {
+    /// The transforms between the largest kernel and `kernel`.
+    pub(crate) fn used(&self, kernel: usize) -> impl Iterator<Item = &Transform> {
+        self.transforms.iter().take_while(move |transform| transform.to >= kernel)
+    }
+}
+
+impl ElasticLayer {
+    /// The parameters that a layer uses when it stands for `active`.
+    pub(crate) fn numbers(&self, active: &Layer) -> Vec<usize> {
+        match (self, active.kind) {
+            (Self::Conv(conv), LayerKind::Conv(spec)) => {
+                let matrices = conv.used(spec.kernel).map(|transform| transform.matrix);
+                [conv.weight, conv.norm.weight, conv.norm.bias].into_iter().chain(matrices).collect()
+            }
+            (Self::SqueezeExcite(numbers), _) => numbers.to_vec(),
+            (Self::Linear { weight, bias }, _) => [*weight].into_iter().chain(*bias).collect(),
+            _ => Vec::new(),
+        }
+    }
+}
+
+/// The blocks that can stand in each slot, if they can share weights.
+pub(crate) fn elastic_slots(space: &Space) -> Result<Vec<(Slot, Vec<Block>)>> {
+    let fail = |reason: String| Err(Error::NotElastic { space: space.name().to_owned(), reason });
+    if space.inputs().len() > 1 {
+        return fail(format!("expected one resolution, found {}", space.inputs().len()));
+    }
+    for choice in space.choices() {
+        if let ChoiceKind::Op { stage, layer } = choice.kind {
+            return fail(format!(
+                "expected an elastic MBConv, found a choice of `ops` in layer {} of stage {}",
+                layer + 1,
+                stage + 1
+            ));
+        }
+    }
+    let largest = space.blocks(&space.largest());
+    let mut slots = space.slots(0);
+    for (slot, options) in &mut slots {
+        let Some((_, full)) = largest.iter().find(|(known, _)| known == slot) else {
+            return fail(format!("expected a block at `{slot}` in the largest network"));
+        };
+        if let Some(other) = options.iter().find(|option| !fits(option, full)) {
+            return fail(format!("expected a part of `{full}` at `{slot}`, found `{other}`"));
+        }
+        // The largest block comes last.
+        options.retain(|option| option != full);
+        options.push(full.clone());
+    }
+    Ok(slots)
+}
+
+/// Whether `part` is `full` with fewer channels inside or a smaller depth-wise kernel.
+fn fits(part: &Block, full: &Block) -> bool {
+    let (ours, theirs) = (part.layers(), full.layers());
+    ours.len() == theirs.len()
+        && part.residual() == full.residual()
+        && (part.input(), part.output()) == (full.input(), full.output())
+        && ours.iter().zip(&theirs).all(|(part, full)| match (part.kind, full.kind) {
+            (LayerKind::Conv(a), LayerKind::Conv(b)) => {
+                let elastic_kernel = full.name == "depthwise" && a.kernel <= b.kernel;
+                (a.stride, a.activation) == (b.stride, b.activation)
+                    && (a.kernel == b.kernel || elastic_kernel)
+            }
+            (LayerKind::SqueezeExcite { squeeze: a }, LayerKind::SqueezeExcite { squeeze: b }) => {
+                a <= b
+            }
+            (a, b) => a == b,
+        })
+}
+
+/// Kernels and middle channels of a block's layers.
+fn inside(block: &Block) -> (Option<usize>, Option<usize>) {
+    let depthwise = block.layers().into_iter().find(|layer| layer.name == "depthwise");
+    match depthwise.map(|layer| (layer.kind, layer.input.channels)) {
+        Some((LayerKind::Conv(conv), channels)) => (Some(conv.kernel), Some(channels)),
+        _ => (None, None),
+    }
+}
+
+/// Adds blocks' parameters in the order in which the network uses them.
+#[derive(Default)]
+pub(crate) struct Builder {
+    pub(crate) seed: u64,
+    pub(crate) parameters: ParametersBuilder,
+    /// Name and channels of every normalisation.
+    pub(crate) norms: Vec<(String, i64)>,
+}
+
+impl Builder {
+    /// Adds the block that serves all `options`, the last of which is the largest.
+    pub(crate) fn block(&mut self, slot: Slot, options: &[Block]) -> ElasticBlock {
+        let largest = options[options.len() - 1].clone();
+        let distinct = |values: Vec<usize>| {
+            let mut values = values;
+            values.sort_unstable();
+            values.dedup();
+            values
+        };
+        let kernels = distinct(options.iter().filter_map(|option| inside(option).0).collect());
+        let middles = distinct(options.iter().filter_map(|option| inside(option).1).collect());
+        let mut layers = Vec::new();
+        for layer in largest.layers() {
+            let name = format!("{slot}.{}", layer.name);
+            layers.push(match layer.kind {
+                LayerKind::Conv(conv) => {
+                    let kernels = if layer.name == "depthwise" { &kernels[..] } else { &[] };
+                    ElasticLayer::Conv(self.conv(&name, &layer, conv, kernels))
+                }
+                LayerKind::SqueezeExcite { squeeze } => self.gate(&name, &layer, squeeze),
+                LayerKind::Pool => ElasticLayer::Pool,
+                LayerKind::Linear { bias, .. } => self.linear(&name, &layer, bias),
+            });
+        }
+        let expands = largest.kind() == "mbconv";
+        ElasticBlock { largest, middles: if expands { middles } else { Vec::new() }, layers }
+    }
+
+    fn conv(&mut self, name: &str, layer: &Layer, conv: Conv, kernels: &[usize]) -> ElasticConv {
+        let (outputs, side) = (layer.output.channels, conv.kernel);
+        let shape = [outputs, layer.input.channels / conv.groups, side, side];
+        let weight = self.filter(format!("{name}.weight"), &shape);
+        let transforms = kernels.windows(2).rev().map(|pair| Transform {
+            from: pair[1],
+            to: pair[0],
+            matrix: self.identity(format!("{name}.transform.{}to{}", pair[1], pair[0]), pair[0]),
+        });
+        let transforms = transforms.collect();
+        let norm = Norm {
+            weight: self.constant(format!("{name}.norm.weight"), outputs, 1.0),
+            bias: self.constant(format!("{name}.norm.bias"), outputs, 0.0),
+            statistics: self.norms.len(),
+        };
+        self.norms.push((format!("{name}.norm"), outputs as i64));
+        ElasticConv { weight, transforms, norm }
+    }
+
+    fn gate(&mut self, name: &str, layer: &Layer, squeeze: usize) -> ElasticLayer {
+        let channels = layer.input.channels;
+        ElasticLayer::SqueezeExcite([
+            self.filter(format!("{name}.reduce.weight"), &[squeeze, channels, 1, 1]),
+            self.constant(format!("{name}.reduce.bias"), squeeze, 0.0),
+            self.filter(format!("{name}.expand.weight"), &[channels, squeeze, 1, 1]),
+            self.constant(format!("{name}.expand.bias"), channels, 0.0),
+        ])
+    }
+
+    fn linear(&mut self, name: &str, layer: &Layer, bias: bool) -> ElasticLayer {
+        let (inputs, outputs) = (layer.input.channels, layer.output.channels);
+        let bound = 1.0 / (inputs as f64).sqrt();
+        let weight = self.drawn(format!("{name}.weight"), &[outputs, inputs], |random| {
+            (2.0 * random.uniform() - 1.0) * bound
+        });
+        let bias = bias.then(|| self.constant(format!("{name}.bias"), outputs, 0.0));
+        ElasticLayer::Linear { weight, bias }
+    }
+
+    /// Normal numbers of variance `2 / (k * k * out)`.
+    fn filter(&mut self, name: String, shape: &[usize; 4]) -> usize {
+        let deviation = (2.0 / (shape[0] * shape[2] * shape[3]) as f64).sqrt();
+        self.drawn(name, shape, |random| random.normal() * deviation)
+    }
+
+    fn drawn(
+        &mut self,
+        name: String,
+        shape: &[usize],
+        draw: impl Fn(&mut Random) -> f64,
+    ) -> usize {
+        let mut random = Random::new(self.seed, &name);
+        let data = (0..shape.iter().product()).map(|_| draw(&mut random) as f32).collect();
+        self.parameters.add(name, export::Tensor { shape: shape.to_vec(), data })
+    }
+
+    fn constant(&mut self, name: String, length: usize, value: f32) -> usize {
+        self.parameters.add(name, export::Tensor { shape: vec![length], data: vec![value; length] })
+    }
+
+    fn identity(&mut self, name: String, kernel: usize) -> usize {
+        let side = kernel * kernel;
+        let data = (0..side * side).map(|i| f32::from(u8::from(i % (side + 1) == 0))).collect();
+        self.parameters.add(name, export::Tensor { shape: vec![side, side], data })
+    }
+}

@@ -1,0 +1,70 @@
+//! What supernets and stand-alone networks compute alike.
+
+use netfit_spaces::{Activation, NORM_EPSILON};
+use tch::Tensor;
+
+use crate::depthwise::depthwise;
+
+/// Weight of a new batch's statistics in the running ones.
+pub(crate) const NORM_MOMENTUM: f64 = 0.1;
+
+/// Applies an activation, in place where its gradient allows it.
+pub(crate) fn activate(mut x: Tensor, activation: Activation) -> Tensor {
+    match activation {
+        Activation::None => x,
+        Activation::Relu => x.relu_(),
+        Activation::Relu6 => x.clamp_(0.0, 6.0),
+        // In place, libtorch would first copy the input that the gradient needs.
+        Activation::HSwish if x.requires_grad() => x.hardswish(),
+        Activation::HSwish => x.hardswish_(),
+    }
+}
+
+/// A convolution with `kernel / 2` padding.
+pub(crate) fn convolve(
+    x: &Tensor,
+    weight: &Tensor,
+    bias: Option<&Tensor>,
+    stride: usize,
+    groups: usize,
+) -> Tensor {
+    let (stride, padding) = (stride as i64, weight.size()[2] / 2);
+    if groups > 1 && weight.requires_grad() {
+        return depthwise(x, weight, stride).expect("shapes of a space's blocks meet");
+    }
+    x.conv2d(weight, bias, [stride; 2], [padding; 2], [1, 1], groups as i64)
+}
+
+/// Batch normalisation by given statistics.
+pub(crate) fn normalise(
+    x: &Tensor,
+    [weight, bias, mean, variance]: [&Tensor; 4],
+    training: bool,
+) -> Tensor {
+    x.batch_norm(
+        Some(weight),
+        Some(bias),
+        Some(mean),
+        Some(variance),
+        training,
+        NORM_MOMENTUM,
+        NORM_EPSILON,
+        true,
+    )
+}
+
+/// Mean over height and width: `[N, C, H, W]` -> `[N, C]`.
+pub(crate) fn pool(x: &Tensor) -> Tensor {
+    x.adaptive_avg_pool2d([1, 1]).flatten(1, -1)
+}
+
+/// `x * hsigmoid(expand(relu(reduce(mean(x)))))`; the weights are those of 1x1 convolutions.
+pub(crate) fn squeeze_excite(
+    x: &Tensor,
+    [reduce_weight, reduce_bias, expand_weight, expand_bias]: [&Tensor; 4],
+) -> Tensor {
+    let matrix = |weight: &Tensor| weight.flatten(1, -1);
+    let squeezed = pool(x).linear(&matrix(reduce_weight), Some(reduce_bias)).relu_();
+    let gate = squeezed.linear(&matrix(expand_weight), Some(expand_bias)).hardsigmoid();
+    x * gate.unsqueeze(-1).unsqueeze(-1)
+}

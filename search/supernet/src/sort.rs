@@ -1,0 +1,82 @@
+//! Channel sorting: before the middle width becomes elastic, its most important channels are moved to the front.
+
+use tch::{Kind, Tensor, no_grad};
+
+use crate::{
+    Supernet,
+    elastic_block::{ElasticBlock, ElasticConv, ElasticLayer},
+};
+
+impl Supernet {
+    /// Sorts each block's middle channels by the L1 norm of the point-wise-linear weights that read them, largest
+    /// first (section 3.3; `re_organize_middle_weights` in the authors' code). Channels of squeeze-and-excite are
+    /// sorted likewise by its second convolution. The full network computes the same as before.
+    ///
+    /// `widths` is how many of a block's choices of the middle width are elastic already, counted from the largest:
+    /// a channel stays in its group between two of these widths, so trained subnets keep theirs.
+    pub(crate) fn sort_channels(&self, widths: usize) {
+        for block in self.blocks().filter(|block| !block.middles.is_empty()) {
+            let kept = block.middles.len().saturating_sub(widths);
+            no_grad(|| self.sort_block(block, &block.middles[kept..]));
+        }
+    }
+
+    /// `boundaries` are ascending widths; the last is the full width.
+    fn sort_block(&self, block: &ElasticBlock, boundaries: &[usize]) {
+        let [ElasticLayer::Conv(expand), ElasticLayer::Conv(depthwise), middle @ .., last] =
+            &block.layers[..]
+        else {
+            unreachable!("an MBConv expands, convolves depth-wise and projects");
+        };
+        let ElasticLayer::Conv(project) = last else { unreachable!("an MBConv ends in a projection") };
+        let project = self.parameters().get(project.weight);
+        let order = within_groups(&norms(project), boundaries);
+        permute(project, 1, &order);
+        for conv in [expand, depthwise] {
+            self.permute_outputs(conv, &order);
+        }
+        if let [ElasticLayer::SqueezeExcite(numbers)] = middle {
+            let [reduce, reduce_bias, expand, expand_bias] =
+                numbers.map(|number| self.parameters().get(number));
+            permute(expand, 0, &order);
+            permute(expand_bias, 0, &order);
+            permute(reduce, 1, &order);
+            let order = norms(expand).argsort(0, true);
+            permute(expand, 1, &order);
+            permute(reduce, 0, &order);
+            permute(reduce_bias, 0, &order);
+        }
+    }
+
+    fn permute_outputs(&self, conv: &ElasticConv, order: &Tensor) {
+        for number in [conv.weight, conv.norm.weight, conv.norm.bias] {
+            permute(self.parameters().get(number), 0, order);
+        }
+        let running = self.running(&conv.norm);
+        permute(&running.mean, 0, order);
+        permute(&running.variance, 0, order);
+    }
+}
+
+/// L1 norm of all weights that read each input channel: `[out, in, 1, 1]` -> `[in]`.
+fn norms(weight: &Tensor) -> Tensor {
+    weight.abs().sum_dim_intlist([0i64, 2, 3].as_slice(), false, Kind::Double)
+}
+
+/// Channels by descending norm, group after group; groups end at the boundaries.
+fn within_groups(norms: &Tensor, boundaries: &[usize]) -> Tensor {
+    let mut start = 0;
+    let groups: Vec<Tensor> = boundaries
+        .iter()
+        .map(|&end| {
+            let (first, length) = (start, end as i64 - start);
+            start = end as i64;
+            norms.narrow(0, first, length).argsort(0, true) + first
+        })
+        .collect();
+    Tensor::cat(&groups, 0)
+}
+
+fn permute(tensor: &Tensor, dimension: i64, order: &Tensor) {
+    tensor.shallow_clone().copy_(&tensor.index_select(dimension, order));
+}

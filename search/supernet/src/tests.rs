@@ -1,0 +1,1 @@
+//! Exactness of the supernet and of its training, on tiny spaces.

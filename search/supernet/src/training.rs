@@ -1,0 +1,306 @@
+//! Training a Once-for-All supernet: the full network, then progressive shrinking with distillation from it
+//! (Cai et al., ICLR 2020, section 3.3).
+//!
+//! Two departures from the authors' code: the teacher normalises by its running statistics, folded into its filters
+//! (theirs uses each batch's own), and the learning rate of a phase scales with the configuration.
+
+use std::{path::Path, time::Instant};
+
+use netfit_data::{Augment, Splits, order};
+use netfit_export::Weights;
+use netfit_search::{Progress, job::Training};
+use netfit_spaces::{Random, Space};
+use tch::{Device, Kind, Reduction, Tensor};
+
+use crate::{
+    Error, Mode, Phase, Place, Result, Sgd, Standalone, Supernet,
+    checkpoint::{Checkpoints, Origin},
+    images::Images,
+    phases,
+};
+
+/// Labels that a cross-entropy leaves out; ours are never negative.
+const IGNORED: i64 = -100;
+
+/// A supernet in training. All that is random follows from (seed, epoch, step), so a resumed training ends with the
+/// same weights as an unbroken one, bit for bit on one machine.
+pub struct Trainer {
+    supernet: Supernet,
+    sgd: Sgd,
+    teacher: Option<Standalone>,
+    splits: Splits,
+    origin: Origin,
+    phases: Vec<Phase>,
+    place: Place,
+    checkpoints: Checkpoints,
+    /// The order of the training images in an epoch.
+    order: Option<(u64, Vec<usize>)>,
+}
+
+impl Trainer {
+    /// A training at its last checkpoint in `run`, or at its start.
+    ///
+    /// # Errors
+    /// A space that is not elastic, data that does not fit it, a setting out of range, a checkpoint of another run.
+    pub fn open(space: &Space, splits: Splits, training: &Training, seed: u64, run: &Path) -> Result<Self> {
+        check(space, &splits, training)?;
+        let device = device(&training.device)?;
+        let supernet = Supernet::new(space, device, seed)?;
+        let sgd = Sgd::new(supernet.parameters(), training.momentum, training.weight_decay);
+        let images = splits.train.len();
+        let steps = (images / training.batch) as u64;
+        let origin = Origin { space: space.id().to_owned(), seed, training: training.clone(), images };
+        let mut trainer = Self {
+            phases: phases(space, training, steps),
+            checkpoints: Checkpoints::new(run),
+            place: Place::default(),
+            teacher: None,
+            order: None,
+            supernet,
+            sgd,
+            splits,
+            origin,
+        };
+        trainer.resume()?;
+        Ok(trainer)
+    }
+
+    fn resume(&mut self) -> Result<()> {
+        if let Some((place, weights)) = self.checkpoints.load(&self.origin)? {
+            self.supernet.load(&weights)?;
+            self.sgd.load(self.supernet.parameters(), &weights)?;
+            self.place = place;
+        }
+        if self.place.phase > 0 {
+            self.load_teacher()?;
+        }
+        Ok(())
+    }
+
+    /// The supernet as it is now.
+    pub fn supernet(&self) -> &Supernet {
+        &self.supernet
+    }
+
+    /// The data.
+    pub fn splits(&self) -> &Splits {
+        &self.splits
+    }
+
+    /// How it trains.
+    pub fn training(&self) -> &Training {
+        &self.origin.training
+    }
+
+    /// What its randomness follows from.
+    pub fn seed(&self) -> u64 {
+        self.origin.seed
+    }
+
+    /// How far it has come.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Whether all phases are done.
+    pub fn finished(&self) -> bool {
+        self.place.phase == self.phases.len()
+    }
+
+    /// Trains to the end, with a checkpoint every so many steps and after each phase.
+    ///
+    /// # Errors
+    /// A loss that is not finite (the last checkpoint is kept), a checkpoint that cannot be written.
+    pub fn run(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<()> {
+        self.run_steps(u64::MAX, progress)
+    }
+
+    /// Trains for at most `most` steps, then writes a checkpoint.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_steps(&mut self, most: u64, progress: &mut dyn FnMut(Progress)) -> Result<()> {
+        self.checkpoints.make()?;
+        let mut left = most;
+        while !self.finished() && left > 0 {
+            let phase = self.phases[self.place.phase].clone();
+            if self.place.step == 0 {
+                self.begin(&phase);
+            }
+            let (start, first) = (Instant::now(), self.place.step);
+            while self.place.step < phase.steps && left > 0 {
+                let loss = self.step(&phase)?;
+                self.place.step += 1;
+                left -= 1;
+                let done = self.place.step;
+                let images = (done - first) as f64 * self.training().batch as f64;
+                let rate = images / start.elapsed().as_secs_f64().max(1e-9);
+                let note = format!("loss {loss:.3}, {rate:.0} images/s");
+                progress(Progress { stage: phase.name.to_owned(), done, total: phase.steps, note });
+                if done.is_multiple_of(self.training().checkpoint_steps) && done < phase.steps {
+                    self.save()?;
+                }
+            }
+            if self.place.step >= phase.steps {
+                self.end()?;
+            }
+        }
+        self.save()
+    }
+
+    fn begin(&mut self, phase: &Phase) {
+        self.sgd.rest();
+        if let Some(widths) = phase.sort {
+            self.supernet.sort_channels(widths);
+        }
+    }
+
+    /// Ends the current phase; the first one leaves the teacher.
+    fn end(&mut self) -> Result<()> {
+        if self.place.phase == 0 {
+            let largest = self.supernet.space().largest();
+            self.supernet.extract(&largest, None).save(&self.checkpoints.teacher())?;
+            self.load_teacher()?;
+        }
+        self.place = Place { phase: self.place.phase + 1, step: 0 };
+        self.save()
+    }
+
+    fn load_teacher(&mut self) -> Result<()> {
+        let space = self.supernet.space();
+        let weights = Weights::load(&self.checkpoints.teacher())?;
+        let network = space.network(&space.largest());
+        self.teacher = Some(Standalone::new(&network, &weights, self.supernet.device())?.folded());
+        Ok(())
+    }
+
+    fn save(&self) -> Result<()> {
+        let mut weights = Weights::new();
+        self.supernet.save(&mut weights);
+        self.sgd.save(self.supernet.parameters(), &mut weights);
+        self.checkpoints.save(&self.origin, self.place, &weights)
+    }
+
+    /// Epoch and step in it, counted over all phases.
+    fn moment(&self) -> (u64, u64) {
+        let before: u64 = self.phases[..self.place.phase].iter().map(|phase| phase.steps).sum();
+        let steps = (self.splits.train.len() / self.training().batch) as u64;
+        let total = before + self.place.step;
+        (total / steps, total % steps)
+    }
+
+    /// One optimiser step; returns the mean loss of its subnets.
+    fn step(&mut self, phase: &Phase) -> Result<f64> {
+        let (epoch, step) = self.moment();
+        let seed = self.origin.seed;
+        tch::manual_seed(Random::at(seed, "libtorch", &[epoch, step]).bits() as i64);
+        let (images, targets) = self.batch(epoch, step);
+        let soft = match (&self.teacher, phase.sort, self.training().distillation > 0.0) {
+            (Some(teacher), _, true) => Some(teacher.logits(&images).softmax(-1, Kind::Float)),
+            _ => None,
+        };
+        let space = self.supernet.space();
+        let mut random = Random::at(seed, "subnets", &[epoch, step]);
+        let parameters = self.supernet.parameters();
+        let mut taking_part = vec![false; parameters.len()];
+        let mut total = 0.0;
+        parameters.clear_gradients();
+        for _ in 0..phase.subnets {
+            let blocks = space.blocks(&phase.open.sample(space, &mut random));
+            self.supernet.mark(&blocks, &mut taking_part);
+            let mut mode = Mode::Train { dropout: self.training().dropout };
+            let logits = self.supernet.forward(&images, &blocks, &mut mode);
+            let loss = self.loss(&logits, &targets, soft.as_ref());
+            total += loss.double_value(&[]);
+            loss.backward();
+        }
+        let loss = total / phase.subnets as f64;
+        if !loss.is_finite() {
+            let setting =
+                if self.place.phase == 0 { "full_learning_rate" } else { "shrink_learning_rate" };
+            let (phase, step) = (phase.name.to_owned(), self.place.step);
+            return Err(Error::Diverged { loss, phase, step, setting });
+        }
+        self.sgd.step(parameters, &taking_part, phase.rate(self.place.step));
+        Ok(loss)
+    }
+
+    fn batch(&mut self, epoch: u64, step: u64) -> (Tensor, Tensor) {
+        let seed = self.origin.seed;
+        let known = self.order.take().filter(|(known, _)| *known == epoch);
+        let order = known.unwrap_or_else(|| (epoch, order(self.splits.train.len(), seed, epoch)));
+        let training = self.training();
+        let size = training.batch;
+        let indices = &order.1[step as usize * size..(step as usize + 1) * size];
+        let augment = Augment { pad: training.pad, flip: training.flip };
+        let images =
+            Images::new(&self.splits.train, &self.splits.normalization, self.supernet.device());
+        let mut random = Random::at(seed, "augment", &[epoch, step]);
+        let batch = images.batch(indices, Some(&augment), &mut random);
+        self.order = Some(order);
+        batch
+    }
+
+    /// Cross-entropy with smoothed labels, and the soft cross-entropy against the teacher.
+    fn loss(&self, logits: &Tensor, targets: &Tensor, soft: Option<&Tensor>) -> Tensor {
+        let none = None::<&Tensor>;
+        let entropy = |targets: &Tensor, smoothing| {
+            logits.cross_entropy_loss(targets, none, Reduction::Mean, IGNORED, smoothing)
+        };
+        let hard = entropy(targets, self.training().label_smoothing);
+        match soft {
+            Some(soft) => hard + entropy(soft, 0.0) * self.training().distillation,
+            None => hard,
+        }
+    }
+}
+
+/// The device that a name stands for.
+///
+/// # Errors
+/// An unknown name, or a GPU that is not there: never a silent fall-back to the CPU.
+pub fn device(name: &str) -> Result<Device> {
+    let fail = |reason: &str| Error::Device { device: name.to_owned(), reason: reason.to_owned() };
+    match name.strip_prefix("cuda:").map(str::parse::<usize>) {
+        None if name == "cpu" => Ok(Device::Cpu),
+        Some(Ok(index)) if (index as i64) < tch::Cuda::device_count() => Ok(Device::Cuda(index)),
+        Some(Ok(_)) => Err(fail("libtorch finds no such GPU here")),
+        _ => Err(fail("expected `cpu` or `cuda:N`")),
+    }
+}
+
+fn check(space: &Space, splits: &Splits, training: &Training) -> Result<()> {
+    let range = |name, expected, found: f64, good: bool| match good {
+        true => Ok(()),
+        false => Err(Error::Setting { name, expected, found: found.to_string() }),
+    };
+    let t = training;
+    range("batch", "at least 2", t.batch as f64, t.batch >= 2)?;
+    range("full_epochs", "more than 0", t.full_epochs, t.full_epochs > 0.0)?;
+    range("shrink_epochs", "at least 0", t.shrink_epochs, t.shrink_epochs >= 0.0)?;
+    range("full_learning_rate", "more than 0", t.full_learning_rate, t.full_learning_rate > 0.0)?;
+    range("shrink_learning_rate", "more than 0", t.shrink_learning_rate, t.shrink_learning_rate > 0.0)?;
+    range("warmup", "0 to 1", t.warmup, (0.0..=1.0).contains(&t.warmup))?;
+    range("momentum", "0 to below 1", t.momentum, (0.0..1.0).contains(&t.momentum))?;
+    range("weight_decay", "at least 0", t.weight_decay, t.weight_decay >= 0.0)?;
+    range("label_smoothing", "0 to below 1", t.label_smoothing, (0.0..1.0).contains(&t.label_smoothing))?;
+    range("dropout", "0 to below 1", t.dropout, (0.0..1.0).contains(&t.dropout))?;
+    range("distillation", "at least 0", t.distillation, t.distillation >= 0.0)?;
+    range("calibration_images", "at least 2", t.calibration_images as f64, t.calibration_images >= 2)?;
+    range("checkpoint_steps", "at least 1", t.checkpoint_steps as f64, t.checkpoint_steps >= 1)?;
+    let images = |expected: String, found: String| Err(Error::Images { expected, found });
+    let (wanted, found) = (space.inputs()[0], splits.train.shape);
+    if wanted != found {
+        return images(format!("images of {wanted} as in space `{}`", space.name()), found.to_string());
+    }
+    let (wanted, found) = (space.spec().classes, splits.train.labels.len());
+    if wanted != found {
+        return images(format!("{wanted} classes as in space `{}`", space.name()), found.to_string());
+    }
+    if splits.train.len() < t.batch {
+        let wanted = format!("at least one batch of {} training images", t.batch);
+        return images(wanted, splits.train.len().to_string());
+    }
+    Ok(())
+}
+
