@@ -65,8 +65,8 @@ pub(crate) fn time(
         let networks: Vec<Network> =
             genotypes.iter().map(|genotype| space.network(genotype)).collect();
         let label = format!("process {} of {}", process + 1, options.processes);
-        let paired =
-            one_process(device, &networks, reference, (process, &label), options, progress)?;
+        let models: Vec<Model<'_>> = networks.iter().map(Model::Network).collect();
+        let paired = one_process(device, &models, reference, (process, &label), options, progress)?;
         processes.push(paired);
     }
     let hygiene = judge(&processes, options)?;
@@ -93,9 +93,9 @@ pub(crate) fn time(
     Ok(Timed { networks, reference, hygiene })
 }
 
-fn one_process(
+pub(crate) fn one_process(
     device: &mut dyn Device,
-    networks: &[Network],
+    loaded: &[Model<'_>],
     reference: &Network,
     (process, label): (usize, &str),
     options: &ProfileOptions,
@@ -104,9 +104,9 @@ fn one_process(
     device.restart()?;
     let beside = device.load(Model::Network(reference))?;
     let mut models = Vec::new();
-    for (done, network) in networks.iter().enumerate() {
-        progress(Progress::new(format!("loading networks, {label}"), done, networks.len()));
-        models.push(device.load(Model::Network(network))?);
+    for (done, model) in loaded.iter().enumerate() {
+        progress(Progress::new(format!("loading networks, {label}"), done, loaded.len()));
+        models.push(device.load(*model)?);
     }
     let mut random = Random::at(options.seed, "order of networks", &[process as u64]);
     options.pairing.measure(device, &models, beside, &mut random, &mut |done, total| {
@@ -115,7 +115,7 @@ fn one_process(
 }
 
 /// The verdict over all processes; an error where it is not clean and noise is not accepted.
-fn judge(processes: &[Paired], options: &ProfileOptions) -> Result<Hygiene> {
+pub(crate) fn judge(processes: &[Paired], options: &ProfileOptions) -> Result<Hygiene> {
     let sum = |count: fn(&Paired) -> usize| processes.iter().map(count).sum::<usize>();
     let bursts = sum(|paired| paired.ratios.iter().map(Vec::len).sum());
     let disturbed = sum(|paired| paired.disturbed);

@@ -32,12 +32,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     let weights = supernet.extract(&largest, None);
     let teacher = Standalone::new(&space.network(&largest), &weights, Device::Cpu)?;
     let shape = space.inputs()[0];
-    let (channels, height, width) = (shape.channels as i64, shape.height as i64, shape.width as i64);
+    let (channels, height, width) =
+        (shape.channels as i64, shape.height as i64, shape.width as i64);
     let strides = [channels * height * width, 1, width * channels, channels];
     let sides = [job.batch, channels, height, width];
     let mut images = Tensor::empty_strided(sides, strides, (Kind::Float, Device::Cpu));
     let images = images.normal_(0.0, 1.0);
-    let targets = Tensor::randint(space.spec().classes as i64, [job.batch], (Kind::Int64, Device::Cpu));
+    let targets =
+        Tensor::randint(space.spec().classes as i64, [job.batch], (Kind::Int64, Device::Cpu));
     let mut sgd = Sgd::new(supernet.parameters(), 0.9, 3e-5);
     let mut samples = |blocks: &[(Slot, Block)], teacher: Option<&Standalone>| {
         let mut seconds = Vec::new();

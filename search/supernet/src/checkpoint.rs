@@ -11,7 +11,7 @@ use netfit_export::Weights;
 use netfit_search::job::Training;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Phase, Result};
 
 const FORMAT: u32 = 1;
 
@@ -68,7 +68,8 @@ impl Checkpoints {
         let tensors = format!("phase-{}-step-{}.safetensors", place.phase, place.step);
         weights.save(&self.0.join(&tensors))?;
         let state = State { format: FORMAT, origin: origin.clone(), place, tensors };
-        let text = serde_json::to_string_pretty(&state).expect("plain structures of text and numbers");
+        let text =
+            serde_json::to_string_pretty(&state).expect("plain structures of text and numbers");
         let path = self.state();
         AtomicWriteFile::open(&path)
             .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.commit()))
@@ -86,7 +87,8 @@ impl Checkpoints {
             Err(source) => return Err(Error::File { path, source }),
         };
         let broken = |reason: String| Error::BrokenCheckpoint { path: path.clone(), reason };
-        let state: State = serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
+        let state: State =
+            serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?;
         if state.format != FORMAT {
             return Err(broken(format!("expected format {FORMAT}, found {}", state.format)));
         }
@@ -94,6 +96,16 @@ impl Checkpoints {
             return Err(Error::Checkpoint { path, what: what.to_owned() });
         }
         Ok(Some((state.place, Weights::load(&self.0.join(&state.tensors))?)))
+    }
+
+    /// Checks that a place is one of this training.
+    pub(crate) fn check(&self, place: Place, phases: &[Phase]) -> Result<()> {
+        let steps = phases.get(place.phase).map_or(0, |phase| phase.steps);
+        if place.phase <= phases.len() && place.step <= steps {
+            return Ok(());
+        }
+        let reason = format!("step {} of phase {} is beyond the schedule", place.step, place.phase);
+        Err(Error::BrokenCheckpoint { path: self.state(), reason })
     }
 
     /// Older tensors are of no use; one that cannot be removed does no harm.

@@ -7,8 +7,6 @@ use crate::{Error, Result, parameters::ParametersBuilder};
 
 #[derive(Debug)]
 pub(crate) struct ElasticBlock {
-    /// Its largest block.
-    pub(crate) largest: Block,
     /// Middle channels that can be chosen, ascending; empty without an expansion.
     pub(crate) middles: Vec<usize>,
     pub(crate) layers: Vec<ElasticLayer>,
@@ -64,7 +62,10 @@ impl ElasticLayer {
         match (self, active.kind) {
             (Self::Conv(conv), LayerKind::Conv(spec)) => {
                 let matrices = conv.used(spec.kernel).map(|transform| transform.matrix);
-                [conv.weight, conv.norm.weight, conv.norm.bias].into_iter().chain(matrices).collect()
+                [conv.weight, conv.norm.weight, conv.norm.bias]
+                    .into_iter()
+                    .chain(matrices)
+                    .collect()
             }
             (Self::SqueezeExcite(numbers), _) => numbers.to_vec(),
             (Self::Linear { weight, bias }, _) => [*weight].into_iter().chain(*bias).collect(),
@@ -144,7 +145,7 @@ pub(crate) struct Builder {
 impl Builder {
     /// Adds the block that serves all `options`, the last of which is the largest.
     pub(crate) fn block(&mut self, slot: Slot, options: &[Block]) -> ElasticBlock {
-        let largest = options[options.len() - 1].clone();
+        let largest = &options[options.len() - 1];
         let distinct = |values: Vec<usize>| {
             let mut values = values;
             values.sort_unstable();
@@ -167,7 +168,7 @@ impl Builder {
             });
         }
         let expands = largest.kind() == "mbconv";
-        ElasticBlock { largest, middles: if expands { middles } else { Vec::new() }, layers }
+        ElasticBlock { middles: if expands { middles } else { Vec::new() }, layers }
     }
 
     fn conv(&mut self, name: &str, layer: &Layer, conv: Conv, kernels: &[usize]) -> ElasticConv {
@@ -215,12 +216,7 @@ impl Builder {
         self.drawn(name, shape, |random| random.normal() * deviation)
     }
 
-    fn drawn(
-        &mut self,
-        name: String,
-        shape: &[usize],
-        draw: impl Fn(&mut Random) -> f64,
-    ) -> usize {
+    fn drawn(&mut self, name: String, shape: &[usize], draw: impl Fn(&mut Random) -> f64) -> usize {
         let mut random = Random::new(self.seed, &name);
         let data = (0..shape.iter().product()).map(|_| draw(&mut random) as f32).collect();
         self.parameters.add(name, export::Tensor { shape: shape.to_vec(), data })

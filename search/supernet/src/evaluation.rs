@@ -53,7 +53,7 @@ impl Supernet {
         let blocks = self.space().blocks(genotype);
         for images in batches {
             let mut mode = Mode::Calibrate(&mut statistics);
-            no_grad(|| self.forward(&images, &blocks, &mut mode));
+            let _ = no_grad(|| self.forward(&images, &blocks, &mut mode));
         }
         statistics
     }

@@ -77,6 +77,7 @@ mod tests {
     /// Strides are what convolutions look at, so both the tensor's and those of a convolution's output count.
     #[test]
     fn convolutions_keep_channels_last_for_one_and_for_three_channels() {
+        let _alone = crate::tests::alone();
         for channels in [1, 3] {
             let images = Tensor::rand([2, channels, 8, 6], (Kind::Float, Device::Cpu));
             let images = channels_last(&images, Device::Cpu);
@@ -90,6 +91,7 @@ mod tests {
 
     #[test]
     fn a_tensor_comes_back_row_major() {
+        let _alone = crate::tests::alone();
         let host = export::Tensor { shape: vec![1, 2, 1, 3], data: vec![1., 2., 3., 4., 5., 6.] };
         let there = channels_last(&from_host(&host), Device::Cpu);
         assert_eq!(to_host(&there), host);

@@ -50,4 +50,4 @@ pub use serve::serve;
 pub use sgd::Sgd;
 pub use standalone::Standalone;
 pub use statistics::{Mode, Statistics};
-pub use training::{Trainer, device};
+pub use training::{Report, Trainer, device};

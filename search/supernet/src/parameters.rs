@@ -149,8 +149,7 @@ impl Parameters {
     /// Writes each tensor of `flat` (values, or an optimiser's state) into `weights` as `prefix` + name.
     pub(crate) fn save(&self, flat: &Tensor, prefix: &str, weights: &mut Weights) {
         for entry in &self.entries {
-            weights
-                .insert(format!("{prefix}{}", entry.name), layout::to_host(&entry.view(flat)));
+            weights.insert(format!("{prefix}{}", entry.name), layout::to_host(&entry.view(flat)));
         }
     }
 

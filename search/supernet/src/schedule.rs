@@ -179,11 +179,8 @@ mod tests {
         }
         let phases = phases(&Space::new(spec).unwrap(), &training(), 145);
         let steps: Vec<_> = phases.iter().map(|phase| (phase.name, phase.steps)).collect();
-        let expected = [
-            ("full network", 1450),
-            ("elastic kernel", 410 * 120),
-            ("elastic depth 1", 410 * 25),
-        ];
+        let expected =
+            [("full network", 1450), ("elastic kernel", 410 * 120), ("elastic depth 1", 410 * 25)];
         assert_eq!(steps, expected);
     }
 

@@ -32,10 +32,13 @@ pub fn serve(input: impl BufRead, mut output: impl Write) -> Result<()> {
             .map_err(|error| Error::Request(error.to_string()))
             .and_then(|request| carry_out(request, &mut run, &mut output));
         let failed = answer.is_err();
-        send(&mut output, &match answer {
-            Ok(value) => Event::Done { value },
-            Err(error) => Event::Failed { message: error.to_string() },
-        })?;
+        send(
+            &mut output,
+            &match answer {
+                Ok(value) => Event::Done { value },
+                Err(error) => Event::Failed { message: error.to_string() },
+            },
+        )?;
         if failed {
             break;
         }
@@ -43,13 +46,16 @@ pub fn serve(input: impl BufRead, mut output: impl Write) -> Result<()> {
     Ok(())
 }
 
-fn carry_out(request: Request, run: &mut Option<Trainer>, output: &mut impl Write) -> Result<Value> {
+fn carry_out(
+    request: Request,
+    run: &mut Option<Trainer>,
+    output: &mut impl Write,
+) -> Result<Value> {
     if let Request::Open(circumstances) = request {
         *run = Some(open(&circumstances)?);
         return Ok(Value::Null);
     }
-    let trainer =
-        run.as_mut().ok_or_else(|| Error::Request("expected `open` first".to_owned()))?;
+    let trainer = run.as_mut().ok_or_else(|| Error::Request("expected `open` first".to_owned()))?;
     match request {
         Request::Open(_) => unreachable!("answered above"),
         Request::Train => train(trainer, output),
@@ -68,24 +74,23 @@ fn carry_out(request: Request, run: &mut Option<Trainer>, output: &mut impl Writ
 
 fn open(open: &Open) -> Result<Trainer> {
     let space = Space::new(open.space.clone())?;
-    if open.training.threads > 0 {
-        tch::set_num_threads(open.training.threads as i32);
-    }
     let splits = load(&open.data, open.training.holdout, open.seed)?;
     Trainer::open(&space, splits, &open.training, open.seed, &open.run)
 }
 
 fn train(trainer: &mut Trainer, output: &mut impl Write) -> Result<Value> {
     let mut last = None::<Instant>;
-    let mut broken = None;
     trainer.run(&mut |progress| {
-        let due = last.is_none_or(|last| last.elapsed() >= PERIOD) || progress.done == progress.total;
-        if due && broken.is_none() {
-            last = Some(Instant::now());
-            broken = report(output, progress).err();
+        let due =
+            last.is_none_or(|last| last.elapsed() >= PERIOD) || progress.done == progress.total;
+        if !due {
+            return Ok(());
         }
+        last = Some(Instant::now());
+        // Where nobody reads any more, training ends: the next run goes on from the checkpoint.
+        report(output, progress)
     })?;
-    broken.map_or(Ok(Value::Null), Err)
+    Ok(Value::Null)
 }
 
 fn evaluate(trainer: &Trainer, genotypes: &[Genotype], output: &mut impl Write) -> Result<Value> {
@@ -121,7 +126,9 @@ fn trained(trainer: &Trainer) -> Result<()> {
     if trainer.finished() {
         return Ok(());
     }
-    Err(Error::Request("the supernet is not trained yet; hint: `netfit train` goes on with it".to_owned()))
+    Err(Error::Request(
+        "the supernet is not trained yet; hint: `netfit train` goes on with it".to_owned(),
+    ))
 }
 
 /// The genotype as this space spells it.

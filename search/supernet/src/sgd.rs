@@ -27,8 +27,7 @@ impl Sgd {
     pub fn step(&mut self, parameters: &Parameters, taking_part: &[bool], rate: f64) {
         no_grad(|| {
             for run in parameters.runs(taking_part) {
-                let part =
-                    |flat: &Tensor| flat.narrow(0, run.start as i64, run.len() as i64);
+                let part = |flat: &Tensor| flat.narrow(0, run.start as i64, run.len() as i64);
                 let mut values = part(parameters.values());
                 let mut gradients = part(parameters.gradients());
                 let mut velocity = part(&self.velocity);
@@ -51,5 +50,40 @@ impl Sgd {
 
     pub(crate) fn load(&mut self, parameters: &Parameters, weights: &Weights) -> Result<()> {
         parameters.load(&self.velocity, "velocity/", weights)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use netfit_export as export;
+    use tch::Device;
+
+    use super::*;
+    use crate::{layout, parameters::ParametersBuilder};
+
+    /// Two steps by hand: momentum 0.9, decay 0.5 on the matrix only, rate 0.1, gradient 2 everywhere.
+    #[test]
+    fn steps_are_those_of_nesterov_momentum_and_absent_tensors_rest() {
+        let mut builder = ParametersBuilder::default();
+        for (name, shape) in [("matrix", vec![1, 1]), ("bias", vec![1]), ("absent", vec![1, 1])] {
+            builder.add(name.to_owned(), export::Tensor { shape, data: vec![1.0] });
+        }
+        let parameters = builder.build(Device::Cpu);
+        let mut sgd = Sgd::new(&parameters, 0.9, 0.5);
+        let (mut matrix, mut bias) = ((1.0, 0.0), (1.0, 0.0));
+        for _ in 0..2 {
+            let _ = parameters.gradients().shallow_clone().fill_(2.0);
+            sgd.step(&parameters, &[true, true, false], 0.1);
+            for (state, decay) in [(&mut matrix, 0.5), (&mut bias, 0.0)] {
+                let d: f64 = 2.0 + decay * state.0;
+                state.1 = 0.9 * state.1 + d;
+                state.0 -= 0.1 * (d + 0.9 * state.1);
+            }
+        }
+        let value =
+            |name: &str| f64::from(layout::to_host(parameters.named(name).unwrap()).data[0]);
+        assert!((value("matrix") - matrix.0).abs() < 1e-6 && (value("bias") - bias.0).abs() < 1e-6);
+        assert!((value("absent") - 1.0).abs() < 1e-12);
     }
 }

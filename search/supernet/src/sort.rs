@@ -28,7 +28,9 @@ impl Supernet {
         else {
             unreachable!("an MBConv expands, convolves depth-wise and projects");
         };
-        let ElasticLayer::Conv(project) = last else { unreachable!("an MBConv ends in a projection") };
+        let ElasticLayer::Conv(project) = last else {
+            unreachable!("an MBConv ends in a projection")
+        };
         let project = self.parameters().get(project.weight);
         let order = within_groups(&norms(project), boundaries);
         permute(project, 1, &order);

@@ -106,13 +106,8 @@ impl Standalone {
                         let y = ops::convolve(&x, filter, Some(bias), conv.stride, conv.groups);
                         ops::activate(y, conv.activation)
                     }
-                    (LayerTensors::Gate(tensors), _) => {
-                        ops::squeeze_excite(&x, tensors.each_ref())
-                    }
-                    (
-                        LayerTensors::Linear(weight, bias),
-                        LayerKind::Linear { activation, .. },
-                    ) => {
+                    (LayerTensors::Gate(tensors), _) => ops::squeeze_excite(&x, tensors.each_ref()),
+                    (LayerTensors::Linear(weight, bias), LayerKind::Linear { activation, .. }) => {
                         let y = x.flatten(1, -1).linear(weight, bias.as_ref());
                         ops::activate(y, activation)
                     }

@@ -22,6 +22,9 @@ use crate::{
 /// Labels that a cross-entropy leaves out; ours are never negative.
 const IGNORED: i64 = -100;
 
+/// Where progress goes; an error ends the training after its step.
+pub type Report<'a> = dyn FnMut(Progress) -> Result<()> + 'a;
+
 /// A supernet in training. All that is random follows from (seed, epoch, step), so a resumed training ends with the
 /// same weights as an unbroken one, bit for bit on one machine.
 pub struct Trainer {
@@ -42,14 +45,22 @@ impl Trainer {
     ///
     /// # Errors
     /// A space that is not elastic, data that does not fit it, a setting out of range, a checkpoint of another run.
-    pub fn open(space: &Space, splits: Splits, training: &Training, seed: u64, run: &Path) -> Result<Self> {
+    pub fn open(
+        space: &Space,
+        splits: Splits,
+        training: &Training,
+        seed: u64,
+        run: &Path,
+    ) -> Result<Self> {
         check(space, &splits, training)?;
         let device = device(&training.device)?;
+        tch::set_num_threads(threads(training) as i32);
         let supernet = Supernet::new(space, device, seed)?;
         let sgd = Sgd::new(supernet.parameters(), training.momentum, training.weight_decay);
         let images = splits.train.len();
         let steps = (images / training.batch) as u64;
-        let origin = Origin { space: space.id().to_owned(), seed, training: training.clone(), images };
+        let origin =
+            Origin { space: space.id().to_owned(), seed, training: training.clone(), images };
         let mut trainer = Self {
             phases: phases(space, training, steps),
             checkpoints: Checkpoints::new(run),
@@ -69,6 +80,7 @@ impl Trainer {
         if let Some((place, weights)) = self.checkpoints.load(&self.origin)? {
             self.supernet.load(&weights)?;
             self.sgd.load(self.supernet.parameters(), &weights)?;
+            self.checkpoints.check(place, &self.phases)?;
             self.place = place;
         }
         if self.place.phase > 0 {
@@ -111,7 +123,7 @@ impl Trainer {
     ///
     /// # Errors
     /// A loss that is not finite (the last checkpoint is kept), a checkpoint that cannot be written.
-    pub fn run(&mut self, progress: &mut dyn FnMut(Progress)) -> Result<()> {
+    pub fn run(&mut self, progress: &mut Report<'_>) -> Result<()> {
         self.run_steps(u64::MAX, progress)
     }
 
@@ -119,7 +131,7 @@ impl Trainer {
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub fn run_steps(&mut self, most: u64, progress: &mut dyn FnMut(Progress)) -> Result<()> {
+    pub fn run_steps(&mut self, most: u64, progress: &mut Report<'_>) -> Result<()> {
         self.checkpoints.make()?;
         let mut left = most;
         while !self.finished() && left > 0 {
@@ -136,7 +148,12 @@ impl Trainer {
                 let images = (done - first) as f64 * self.training().batch as f64;
                 let rate = images / start.elapsed().as_secs_f64().max(1e-9);
                 let note = format!("loss {loss:.3}, {rate:.0} images/s");
-                progress(Progress { stage: phase.name.to_owned(), done, total: phase.steps, note });
+                progress(Progress {
+                    stage: phase.name.to_owned(),
+                    done,
+                    total: phase.steps,
+                    note,
+                })?;
                 if done.is_multiple_of(self.training().checkpoint_steps) && done < phase.steps {
                     self.save()?;
                 }
@@ -174,7 +191,12 @@ impl Trainer {
         Ok(())
     }
 
+    /// Weights that are not finite never replace the last good checkpoint.
     fn save(&self) -> Result<()> {
+        let values = self.supernet.parameters().values();
+        if values.isfinite().all().int64_value(&[]) == 0 {
+            return Err(self.diverged(f64::NAN));
+        }
         let mut weights = Weights::new();
         self.supernet.save(&mut weights);
         self.sgd.save(self.supernet.parameters(), &mut weights);
@@ -195,10 +217,9 @@ impl Trainer {
         let seed = self.origin.seed;
         tch::manual_seed(Random::at(seed, "libtorch", &[epoch, step]).bits() as i64);
         let (images, targets) = self.batch(epoch, step);
-        let soft = match (&self.teacher, phase.sort, self.training().distillation > 0.0) {
-            (Some(teacher), _, true) => Some(teacher.logits(&images).softmax(-1, Kind::Float)),
-            _ => None,
-        };
+        let distils = self.training().distillation > 0.0;
+        let teacher = self.teacher.as_ref().filter(|_| distils);
+        let soft = teacher.map(|teacher| teacher.logits(&images).softmax(-1, Kind::Float));
         let space = self.supernet.space();
         let mut random = Random::at(seed, "subnets", &[epoch, step]);
         let parameters = self.supernet.parameters();
@@ -216,13 +237,17 @@ impl Trainer {
         }
         let loss = total / phase.subnets as f64;
         if !loss.is_finite() {
-            let setting =
-                if self.place.phase == 0 { "full_learning_rate" } else { "shrink_learning_rate" };
-            let (phase, step) = (phase.name.to_owned(), self.place.step);
-            return Err(Error::Diverged { loss, phase, step, setting });
+            return Err(self.diverged(loss));
         }
         self.sgd.step(parameters, &taking_part, phase.rate(self.place.step));
         Ok(loss)
+    }
+
+    fn diverged(&self, loss: f64) -> Error {
+        let Place { phase, step } = self.place;
+        let setting = if phase == 0 { "full_learning_rate" } else { "shrink_learning_rate" };
+        let phase = self.phases.get(phase).map_or("the end", |phase| phase.name).to_owned();
+        Error::Diverged { loss, phase, step, setting }
     }
 
     fn batch(&mut self, epoch: u64, step: u64) -> (Tensor, Tensor) {
@@ -269,6 +294,14 @@ pub fn device(name: &str) -> Result<Device> {
     }
 }
 
+/// All cores where the setting is 0.
+fn threads(training: &Training) -> usize {
+    match training.threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    }
+}
+
 fn check(space: &Space, splits: &Splits, training: &Training) -> Result<()> {
     let range = |name, expected, found: f64, good: bool| match good {
         true => Ok(()),
@@ -279,23 +312,44 @@ fn check(space: &Space, splits: &Splits, training: &Training) -> Result<()> {
     range("full_epochs", "more than 0", t.full_epochs, t.full_epochs > 0.0)?;
     range("shrink_epochs", "at least 0", t.shrink_epochs, t.shrink_epochs >= 0.0)?;
     range("full_learning_rate", "more than 0", t.full_learning_rate, t.full_learning_rate > 0.0)?;
-    range("shrink_learning_rate", "more than 0", t.shrink_learning_rate, t.shrink_learning_rate > 0.0)?;
+    range(
+        "shrink_learning_rate",
+        "more than 0",
+        t.shrink_learning_rate,
+        t.shrink_learning_rate > 0.0,
+    )?;
     range("warmup", "0 to 1", t.warmup, (0.0..=1.0).contains(&t.warmup))?;
     range("momentum", "0 to below 1", t.momentum, (0.0..1.0).contains(&t.momentum))?;
     range("weight_decay", "at least 0", t.weight_decay, t.weight_decay >= 0.0)?;
-    range("label_smoothing", "0 to below 1", t.label_smoothing, (0.0..1.0).contains(&t.label_smoothing))?;
+    range(
+        "label_smoothing",
+        "0 to below 1",
+        t.label_smoothing,
+        (0.0..1.0).contains(&t.label_smoothing),
+    )?;
     range("dropout", "0 to below 1", t.dropout, (0.0..1.0).contains(&t.dropout))?;
     range("distillation", "at least 0", t.distillation, t.distillation >= 0.0)?;
-    range("calibration_images", "at least 2", t.calibration_images as f64, t.calibration_images >= 2)?;
+    range(
+        "calibration_images",
+        "at least 2",
+        t.calibration_images as f64,
+        t.calibration_images >= 2,
+    )?;
     range("checkpoint_steps", "at least 1", t.checkpoint_steps as f64, t.checkpoint_steps >= 1)?;
     let images = |expected: String, found: String| Err(Error::Images { expected, found });
     let (wanted, found) = (space.inputs()[0], splits.train.shape);
     if wanted != found {
-        return images(format!("images of {wanted} as in space `{}`", space.name()), found.to_string());
+        return images(
+            format!("images of {wanted} as in space `{}`", space.name()),
+            found.to_string(),
+        );
     }
     let (wanted, found) = (space.spec().classes, splits.train.labels.len());
     if wanted != found {
-        return images(format!("{wanted} classes as in space `{}`", space.name()), found.to_string());
+        return images(
+            format!("{wanted} classes as in space `{}`", space.name()),
+            found.to_string(),
+        );
     }
     if splits.train.len() < t.batch {
         let wanted = format!("at least one batch of {} training images", t.batch);
@@ -303,4 +357,3 @@ fn check(space: &Space, splits: &Splits, training: &Training) -> Result<()> {
     }
     Ok(())
 }
-

@@ -1,0 +1,210 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Finds a neural network that meets a latency budget on your own device, and hands you the ONNX file that was
+/// measured to meet it.
+#[derive(Debug, Parser)]
+#[command(name = "netfit", version, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+    /// Print one JSON object on standard output instead of a table; progress stays on standard error.
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Device + data + budget -> model.onnx, measured within the budget, and a report.
+    Run(Run),
+    /// What can be profiled here.
+    Devices,
+    /// Size and blocks of a search space, or the costs of one of its networks.
+    Space(SpaceArgs),
+    /// Measure a latency table of a search space on a device.
+    Profile(Profile),
+    /// Fresh random whole networks: predicted against measured latency.
+    Validate(Validate),
+    /// Measure any ONNX file.
+    Measure(Measure),
+    /// Train the supernet of a run, or go on from its last checkpoint.
+    Train(Train),
+    /// Search for the most accurate network under a latency budget.
+    Search(Search),
+    /// Cut a subnet out of a run's supernet and write it as an ONNX file, checked against its torch weights.
+    Export(Export),
+    /// The process in which everything is timed; `netfit` starts it itself.
+    #[command(hide = true)]
+    DeviceWorker,
+}
+
+/// netfit.toml names the space, the data, the device and the budget. Whatever was interrupted goes on where it was.
+///
+/// Exit status: 0 where the measured latency is within the budget, 2 where it is not, 1 on any error.
+#[derive(Debug, Args)]
+pub(crate) struct Run {
+    /// The configuration, for example examples/fashion-mnist.toml.
+    pub(crate) config: PathBuf,
+    /// The run folder; default: runs/<name of the configuration>.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: Option<PathBuf>,
+    /// Go on although the machine was disturbed while the latency table was measured; the table is marked.
+    #[arg(long)]
+    pub(crate) accept_noise: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SpaceArgs {
+    /// A preset (ofa-mbv3, ofa-mbv3-multi, ofa-28, nas-bench-macro) or a TOML file.
+    pub(crate) space: String,
+    /// One network of the space: a digit for each choice.
+    #[arg(long, value_name = "GENOTYPE")]
+    pub(crate) network: Option<String>,
+}
+
+/// The execution provider that is measured.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DeviceKind {
+    /// ONNX Runtime's CPU provider.
+    #[default]
+    Cpu,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DeviceArgs {
+    /// The device.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) device: DeviceKind,
+    /// Threads that one inference may use.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: u16,
+    /// Images a call; a latency is that of the whole call.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(crate) batch: u16,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Profile {
+    /// A preset or a TOML file.
+    #[arg(long)]
+    pub(crate) space: String,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// The latency table to write (JSON).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Whole networks on which the table is calibrated.
+    #[arg(long, default_value_t = 24)]
+    pub(crate) calibration: usize,
+    /// Whole networks on which it is validated; they choose nothing.
+    #[arg(long, default_value_t = 16)]
+    pub(crate) validation: usize,
+    /// Seed of the random networks and weights.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Store the table although the machine was disturbed; it is marked.
+    #[arg(long)]
+    pub(crate) accept_noise: bool,
+    /// Picture of predicted against measured latency (SVG).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Validate {
+    /// The latency table.
+    pub(crate) table: PathBuf,
+    /// How many random networks; those on which the table was calibrated are not drawn.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) networks: usize,
+    /// Seed of the random networks.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// The table's space, where it is a file and not a preset.
+    #[arg(long)]
+    pub(crate) space: Option<String>,
+    /// Judge the table although it was measured on another device.
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Measure {
+    /// The ONNX file.
+    pub(crate) model: PathBuf,
+    #[command(flatten)]
+    pub(crate) device: DeviceArgs,
+    /// Size of a dynamic dimension that is not called `batch`.
+    #[arg(long = "dimension", value_name = "NAME=SIZE")]
+    pub(crate) dimensions: Vec<String>,
+    /// Single calls that are timed, after a warm-up.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) samples: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Train {
+    /// The configuration of a run.
+    pub(crate) config: PathBuf,
+    /// The run folder; default: runs/<name of the configuration>.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// How candidates are proposed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StrategyName {
+    /// Once-for-All's evolution.
+    #[default]
+    Evolution,
+    /// Uniform draws without replacement.
+    Random,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Search {
+    /// A preset or a TOML file; with `--accuracy supernet:RUN` it is the run's own.
+    #[arg(long)]
+    pub(crate) space: String,
+    /// The latency table of that space.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) table: PathBuf,
+    /// Where accuracies come from: csv:FILE[,genotype=COLUMN,accuracy=COLUMN,unit=percent|fraction],
+    /// predictor:FILE or supernet:RUN.
+    #[arg(long, value_name = "SOURCE")]
+    pub(crate) accuracy: String,
+    /// Latency that must hold, for example 3ms, 250us or "60% of full".
+    #[arg(long)]
+    pub(crate) budget: String,
+    /// How candidates are proposed.
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) strategy: StrategyName,
+    /// Distinct networks to evaluate.
+    #[arg(long, default_value_t = 1000)]
+    pub(crate) evaluations: usize,
+    /// Seed of the search.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Journal to write, and to go on from.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
+    /// Picture of what was evaluated and its Pareto front (SVG).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The run folder whose supernet is cut.
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) run: PathBuf,
+    /// The subnet.
+    #[arg(long)]
+    pub(crate) genotype: String,
+    /// The ONNX file to write.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}

@@ -1,0 +1,24 @@
+//! `netfit export`: a subnet of a run's supernet as an ONNX file.
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::{args::Export, output, run, runtime::check_writable};
+
+pub(crate) fn execute(args: &Export, as_json: bool) -> Result<()> {
+    let setting = run::Setting::existing(&args.run)?;
+    let genotype = setting.space.parse(&args.genotype)?;
+    check_writable(&args.out)?;
+    let images = setting.images()?;
+    let mut torch = setting.torch()?;
+    let weights = args.out.with_extension("safetensors");
+    let difference = run::export(&setting, &images, &mut torch, &genotype, &weights, &args.out)?;
+    if as_json {
+        return output::json(&json!({
+            "model": args.out, "weights": weights, "genotype": genotype, "logits_max_difference": difference,
+        }));
+    }
+    output::text(&format!("model   {}", args.out.display()))?;
+    output::text(&format!("weights {}", weights.display()))?;
+    output::text(&format!("largest difference to torch's logits: {difference:.1e}"))
+}

@@ -1,0 +1,36 @@
+//! `netfit measure`: any ONNX file.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Result, bail};
+use netfit_profiler::{MeasureOptions, measure};
+
+use crate::{args::Measure, format, output, progress::Progress, runtime};
+
+pub(crate) fn execute(args: &Measure, as_json: bool) -> Result<()> {
+    if !args.model.is_file() {
+        bail!("there is no file `{}`; hint: give the path of an ONNX file", args.model.display());
+    }
+    let mut dimensions = BTreeMap::new();
+    for text in &args.dimensions {
+        match text.split_once('=').map(|(name, size)| (name, size.parse::<usize>())) {
+            Some((name, Ok(size))) if size > 0 => dimensions.insert(name.to_owned(), size),
+            _ => bail!("--dimension `{text}`: expected NAME=SIZE, for example height=224"),
+        };
+    }
+    let options = MeasureOptions { samples: args.samples, dimensions, ..MeasureOptions::default() };
+    let mut device = runtime::device(args.device.device, args.device.threads, args.device.batch)?;
+    let mut progress = Progress::new();
+    let measured = measure(&args.model, &mut device, &options, &mut progress.of_profiler())?;
+    progress.finish();
+    if as_json {
+        return output::json(&measured);
+    }
+    let row =
+        [measured.median_s, measured.mad_s, measured.p95_s, measured.p99_s].map(format::seconds);
+    let row: Vec<String> = std::iter::once(args.model.display().to_string())
+        .chain(row)
+        .chain([measured.samples.to_string()])
+        .collect();
+    output::table(&["model", "median", "MAD", "p95", "p99", "calls"], &[row])
+}

@@ -1,0 +1,10 @@
+//! One file a command.
+
+pub(crate) mod devices;
+pub(crate) mod export;
+pub(crate) mod measure;
+pub(crate) mod profile;
+pub(crate) mod search;
+pub(crate) mod space;
+pub(crate) mod train;
+pub(crate) mod validate;

@@ -1,0 +1,153 @@
+//! `netfit search`: the most accurate network under a latency budget.
+
+use anyhow::{Result, bail};
+use netfit_latency_tables::LatencyTable;
+use netfit_predictors::{Accuracy, CsvAccuracy, Mlp, TableLatency};
+use netfit_search::{
+    Budget, Journal, Search as Loop, SearchOptions, SearchResult, SupernetAccuracy, TorchProcess,
+    strategy,
+};
+use netfit_spaces::Space;
+
+use crate::{
+    args::{Search, StrategyName},
+    format, output, plots,
+    progress::Progress,
+    run,
+};
+
+pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
+    let budget: Budget = args.budget.parse()?;
+    let table = LatencyTable::load(&args.table)?;
+    let source = Source::open(args)?;
+    let space = match &source {
+        Source::Supernet(setting, _) => setting.space.clone(),
+        _ => Space::load(&args.space)?,
+    };
+    table.check_space(&space)?;
+    let latency = TableLatency::new(&space, &table)?;
+    let budget_s = budget.resolve(table.predict(&space.network(&space.largest()))?.median_s)?;
+    let name = match args.strategy {
+        StrategyName::Evolution => "evolution",
+        StrategyName::Random => "random",
+    };
+    let mut strategy = strategy(name, &space, args.seed)?;
+    let mut journal = args.journal.as_ref().map(|path| Journal::open(path, &space)).transpose()?;
+    let options =
+        SearchOptions { budget_s, evaluations: args.evaluations, ..SearchOptions::default() };
+    let mut progress = Progress::new();
+    let mut inner = Progress::new();
+    let mut inner = inner.of_search();
+    let mut accuracy = source.accuracy(&space, &mut inner)?;
+    let search = Loop {
+        space: &space,
+        strategy: strategy.as_mut(),
+        accuracy: accuracy.as_mut(),
+        latency: &latency,
+        journal: journal.as_mut(),
+    };
+    let result = search.run(&options, &mut progress.of_search())?;
+    progress.finish();
+    if let Some(path) = &args.plot {
+        plot(path, &result)?;
+    }
+    if as_json {
+        return output::json(&result);
+    }
+    print(&result)
+}
+
+/// Where accuracies come from.
+enum Source {
+    Csv(String),
+    Predictor(std::path::PathBuf),
+    Supernet(Box<run::Setting>, TorchProcess),
+}
+
+impl Source {
+    fn open(args: &Search) -> Result<Self> {
+        match args.accuracy.split_once(':') {
+            Some(("csv", _)) => Ok(Self::Csv(args.accuracy.clone())),
+            Some(("predictor", path)) => Ok(Self::Predictor(path.into())),
+            Some(("supernet", path)) => {
+                let setting = run::Setting::existing(path.as_ref())?;
+                let torch = setting.torch()?;
+                Ok(Self::Supernet(Box::new(setting), torch))
+            }
+            _ => bail!(
+                "--accuracy `{}`: unknown source; hint: csv:FILE, predictor:FILE or supernet:RUN",
+                args.accuracy
+            ),
+        }
+    }
+
+    fn accuracy<'a>(
+        self,
+        space: &Space,
+        progress: &'a mut dyn FnMut(netfit_search::Progress),
+    ) -> Result<Box<dyn Accuracy + 'a>> {
+        Ok(match self {
+            Self::Csv(option) => Box::new(CsvAccuracy::load(&option, space)?),
+            Self::Predictor(path) => Box::new(Mlp::load(&path, space)?),
+            Self::Supernet(_, process) => Box::new(Owned { process, progress }),
+        })
+    }
+}
+
+/// A supernet that the search keeps running.
+struct Owned<'a> {
+    process: TorchProcess,
+    progress: &'a mut dyn FnMut(netfit_search::Progress),
+}
+
+impl Accuracy for Owned<'_> {
+    fn source(&self) -> String {
+        "supernet".to_owned()
+    }
+
+    fn accuracies(
+        &mut self,
+        genotypes: &[netfit_spaces::Genotype],
+    ) -> netfit_predictors::Result<Vec<f64>> {
+        SupernetAccuracy { process: &mut self.process, progress: self.progress }
+            .accuracies(genotypes)
+    }
+}
+
+fn plot(path: &std::path::Path, result: &SearchResult) -> Result<()> {
+    let point = |network: &netfit_search::Evaluated| (network.latency_s, network.accuracy);
+    let evaluated =
+        plots::Series { name: "evaluated", points: result.evaluated.iter().map(point).collect() };
+    let front: Vec<_> = result.pareto.iter().map(point).collect();
+    plots::pareto(path, &[evaluated], &front, Some(point(&result.best)), result.budget_s)
+}
+
+fn print(result: &SearchResult) -> Result<()> {
+    let rows: Vec<Vec<String>> = result
+        .pareto
+        .iter()
+        .map(|network| {
+            vec![
+                network.genotype.to_string(),
+                format::percent(Some(network.accuracy)),
+                format::seconds(network.latency_s),
+                format!(
+                    "{} to {}",
+                    format::seconds(network.latency_interval_s[0]),
+                    format::seconds(network.latency_interval_s[1])
+                ),
+            ]
+        })
+        .collect();
+    output::table(&["Pareto front", "accuracy", "latency", "95 % interval"], &rows)?;
+    output::text(&format!(
+        "best within {}: {} at {}, {} ({} networks in {}, {:.0} a second)",
+        format::seconds(result.budget_s),
+        result.best.genotype,
+        format::percent(Some(result.best.accuracy)),
+        format::seconds(result.best.latency_s),
+        result.evaluations,
+        format::seconds(result.seconds),
+        result.networks_per_second
+    ))
+}

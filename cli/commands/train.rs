@@ -1,0 +1,20 @@
+//! `netfit train`: the supernet of a run.
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::{args::Train, config::Config, output, progress::Progress, run};
+
+pub(crate) fn execute(args: &Train, as_json: bool) -> Result<()> {
+    let config = Config::load(&args.config)?;
+    let setting = run::Setting::begin(config, run::Folder::place(&args.config, args.out.as_ref()))?;
+    let mut progress = Progress::new();
+    let mut torch = setting.torch()?;
+    torch.train(&mut progress.of_search())?;
+    progress.finish();
+    let checkpoints = setting.folder.path().join("checkpoints");
+    if as_json {
+        return output::json(&json!({ "checkpoints": checkpoints }));
+    }
+    output::text(&format!("supernet  {}", checkpoints.display()))
+}

@@ -1,0 +1,54 @@
+//! `netfit validate`: fresh random whole networks, predicted against measured.
+
+use anyhow::{Result, bail};
+use netfit_latency_tables::LatencyTable;
+use netfit_profiler::{Device as _, ProfileOptions, validate};
+use netfit_spaces::Space;
+
+use crate::{
+    args::{DeviceKind, Validate},
+    commands::profile,
+    format, output,
+    progress::Progress,
+    runtime,
+};
+
+pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
+    let table = LatencyTable::load(&args.table)?;
+    let space = Space::load(args.space.as_deref().unwrap_or(&table.space_name))?;
+    table.check_space(&space)?;
+    let fingerprint = &table.fingerprint;
+    let (Ok(threads), Ok(batch)) =
+        (u16::try_from(fingerprint.threads), u16::try_from(fingerprint.batch))
+    else {
+        bail!("`{}`: expected threads and batch below 65,536", args.table.display());
+    };
+    let mut device = runtime::device(DeviceKind::Cpu, threads, batch)?;
+    if !args.force {
+        table.check_device(&device.fingerprint())?;
+    }
+    let options = ProfileOptions { seed: args.seed, ..ProfileOptions::default() };
+    let mut progress = Progress::new();
+    let (validation, _) = validate(
+        &table,
+        &space,
+        &mut device,
+        args.networks,
+        &options,
+        &mut progress.of_profiler(),
+    )?;
+    progress.finish();
+    if as_json {
+        return output::json(&validation);
+    }
+    let rows = [
+        profile::errors("table", &validation.errors),
+        profile::errors("multiply-adds", &validation.multiply_adds),
+    ];
+    output::table(&profile::ERRORS, &rows)?;
+    output::text(&format!(
+        "noise floor RMSPE {}; {:.0} % inside the 95 % interval",
+        format::percent(validation.noise_floor_rmspe),
+        validation.interval_coverage * 100.0
+    ))
+}

@@ -1,0 +1,130 @@
+//! netfit.toml: the configuration of a run.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use netfit_data::DataSpec;
+use netfit_search::{Budget, job::Training};
+use serde::{Deserialize, Serialize};
+
+use crate::args::DeviceKind;
+
+/// A run: space, data, device and budget; everything else has a default.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Config {
+    /// A preset, or a TOML file relative to the configuration. Its input shape and classes become the data's.
+    pub(crate) space: String,
+    /// The latency that must hold, for example `"3ms"` or `"60% of full"`.
+    pub(crate) budget: String,
+    /// Everything random follows from it.
+    #[serde(default)]
+    pub(crate) seed: u64,
+    /// The images.
+    pub(crate) data: DataSpec,
+    /// What the network will run on.
+    #[serde(default)]
+    pub(crate) device: DeviceConfig,
+    /// How the supernet is trained.
+    #[serde(default)]
+    pub(crate) training: Training,
+    /// How the subnet is chosen.
+    #[serde(default)]
+    pub(crate) search: SearchConfig,
+}
+
+/// The `[device]` table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct DeviceConfig {
+    /// `cpu`: ONNX Runtime's CPU provider.
+    pub(crate) kind: String,
+    /// Threads that one inference may use.
+    pub(crate) threads: u16,
+    /// Images a call.
+    pub(crate) batch: u16,
+}
+
+impl Default for DeviceConfig {
+    fn default() -> Self {
+        Self { kind: "cpu".to_owned(), threads: 1, batch: 1 }
+    }
+}
+
+/// The `[search]` table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct SearchConfig {
+    /// Random subnets within the budget that the supernet evaluates, from which the accuracy predictor learns.
+    pub(crate) samples: usize,
+    /// The best subnets by the predictor that the supernet then evaluates; the best of all becomes the model.
+    pub(crate) finalists: usize,
+    /// Population of the evolution.
+    pub(crate) population: usize,
+    /// Generations of the evolution.
+    pub(crate) generations: usize,
+}
+
+impl Default for SearchConfig {
+    fn default() -> Self {
+        Self { samples: 100, finalists: 30, population: 100, generations: 100 }
+    }
+}
+
+impl Config {
+    /// Reads and checks a configuration; relative paths in it are relative to its folder where they exist there,
+    /// else to the current folder.
+    pub(crate) fn load(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).with_context(|| {
+            format!("cannot read the configuration `{shown}`; hint: examples/fashion-mnist.toml is a complete one")
+        })?;
+        let mut config: Self =
+            toml::from_str(&text).with_context(|| format!("configuration `{shown}`"))?;
+        let folder = path.parent().unwrap_or(Path::new("."));
+        if config.space.contains('/') {
+            config.space = resolve(folder, Path::new(&config.space)).to_string_lossy().into_owned();
+        }
+        let data = config.data.path().to_path_buf();
+        config.data = config.data.with_path(resolve(folder, &data));
+        config.check().with_context(|| format!("configuration `{shown}`"))?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<()> {
+        self.device.kind()?;
+        self.budget.parse::<Budget>()?;
+        if self.device.threads == 0 || self.device.batch == 0 {
+            bail!("[device] expected `threads` and `batch` of at least 1");
+        }
+        let search = &self.search;
+        for (name, value, least) in [
+            ("samples", search.samples, 10),
+            ("finalists", search.finalists, 1),
+            ("population", search.population, 4),
+            ("generations", search.generations, 1),
+        ] {
+            if value < least {
+                bail!("[search] expected `{name}` of at least {least}, found {value}");
+            }
+        }
+        Ok(())
+    }
+}
+
+impl DeviceConfig {
+    /// The device that `kind` names.
+    pub(crate) fn kind(&self) -> Result<DeviceKind> {
+        match self.kind.as_str() {
+            "cpu" => Ok(DeviceKind::Cpu),
+            other => bail!(
+                "[device] unknown kind `{other}`; hint: `netfit devices` lists those of this machine"
+            ),
+        }
+    }
+}
+
+fn resolve(folder: &Path, path: &Path) -> PathBuf {
+    let beside = folder.join(path);
+    if path.is_relative() && beside.exists() { beside } else { path.to_path_buf() }
+}

@@ -1,0 +1,153 @@
+//! Exporting, measuring and testing what was chosen: on the exported files.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail};
+use netfit_data::{Dataset, Splits};
+use netfit_export::{ModelInfo, Weights, save_model, to_onnx};
+use netfit_latency_tables::LatencyTable;
+use netfit_profiler::{ProfileOptions, Session, time_files};
+use netfit_search::TorchProcess;
+use netfit_spaces::Genotype;
+
+use super::{Setting, choose::Choice, result::Candidate};
+use crate::progress::Progress;
+
+/// Test images on which ONNX Runtime's logits are compared with torch's.
+const COMPARED: usize = 64;
+/// Largest difference between them that is rounding.
+const TOLERANCE: f64 = 1e-4;
+/// Images a batch of the test.
+const BATCH: usize = 200;
+
+/// Exports, measures and tests all candidates; returns the largest difference between the two runtimes' logits.
+pub(crate) fn deliver(
+    setting: &Setting,
+    images: &Splits,
+    table: &LatencyTable,
+    torch: &mut TorchProcess,
+    choice: &mut Choice,
+    progress: &mut Progress,
+) -> Result<f64> {
+    let folder = &setting.folder;
+    let Choice { chosen, random_best, random_equal_latency, full, .. } = choice;
+    let mut candidates: [(&mut Candidate, &str, PathBuf); 4] = [
+        (chosen, "chosen", folder.model()),
+        (random_best, "random-best", folder.network("random-best", "onnx")),
+        (
+            random_equal_latency,
+            "random-equal-latency",
+            folder.network("random-equal-latency", "onnx"),
+        ),
+        (full, "full", folder.network("full", "onnx")),
+    ];
+    let mut difference: f64 = 0.0;
+    for (done, (candidate, name, path)) in candidates.iter().enumerate() {
+        progress.update("exporting networks", done as u64, 4, "");
+        let weights = folder.network(name, "safetensors");
+        difference =
+            difference.max(export(setting, images, torch, &candidate.genotype, &weights, path)?);
+    }
+    progress.finish();
+    let paths: Vec<PathBuf> = candidates.iter().map(|(_, _, path)| path.clone()).collect();
+    let options = ProfileOptions { seed: setting.config.seed, ..ProfileOptions::default() };
+    let mut device = setting.device()?;
+    let (timings, _) =
+        time_files(table, &mut device, &paths, &options, &mut progress.of_profiler())?;
+    progress.finish();
+    for ((candidate, _, path), timing) in candidates.iter_mut().zip(timings) {
+        candidate.latency_measured_s = Some(timing.seconds);
+        candidate.latency_mad_s = Some(timing.mad_s);
+        candidate.latency_measured_normalised_s = Some(timing.normalised_s);
+        let mut session = Session::open(path, threads())?;
+        candidate.accuracy_test = Some(accuracy(&mut session, images, &images.test, progress)?);
+    }
+    progress.finish();
+    Ok(difference)
+}
+
+/// Writes a subnet's weights and its ONNX file; returns the largest difference between ONNX Runtime's and torch's
+/// logits on real images.
+pub(crate) fn export(
+    setting: &Setting,
+    images: &Splits,
+    torch: &mut TorchProcess,
+    genotype: &Genotype,
+    weights: &Path,
+    model: &Path,
+) -> Result<f64> {
+    if let Some(folder) = weights.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("cannot make `{}`", folder.display()))?;
+    }
+    torch.extract(genotype, weights)?;
+    let network = setting.space.network(genotype);
+    let normalization = &images.normalization;
+    let info = ModelInfo {
+        labels: images.test.labels.clone(),
+        mean: normalization.mean.clone(),
+        std: normalization.std.clone(),
+        extra: vec![
+            ("genotype".to_owned(), genotype.to_string()),
+            ("space".to_owned(), setting.space.id().to_owned()),
+        ],
+    };
+    save_model(model, &to_onnx(&network, &Weights::load(weights)?, &info)?)?;
+    let count = COMPARED.min(images.test.len());
+    let expected = torch.logits(genotype, weights, count)?;
+    let mut session = Session::open(model, threads())?;
+    let found = logits(&mut session, images, &images.test, 0, count)?;
+    let difference = expected
+        .iter()
+        .flatten()
+        .zip(&found)
+        .map(|(a, b)| f64::from((a - b).abs()))
+        .fold(0.0, f64::max);
+    if difference.is_nan() || difference > TOLERANCE {
+        bail!(
+            "`{}`: ONNX Runtime's logits differ from torch's by {difference:.1e}, expected at most {TOLERANCE:.0e}; hint: this is a fault of netfit, please report it with the file",
+            model.display()
+        );
+    }
+    Ok(difference)
+}
+
+fn accuracy(
+    session: &mut Session,
+    splits: &Splits,
+    dataset: &Dataset,
+    progress: &mut Progress,
+) -> Result<f64> {
+    let mut correct = 0;
+    for start in (0..dataset.len()).step_by(BATCH) {
+        progress.update("testing in ONNX Runtime", start as u64, dataset.len() as u64, "");
+        let count = BATCH.min(dataset.len() - start);
+        let logits = logits(session, splits, dataset, start, count)?;
+        let classes = logits.len() / count;
+        for (row, target) in logits.chunks(classes).zip(&dataset.targets[start..]) {
+            let guess = (0..classes).max_by(|&a, &b| row[a].total_cmp(&row[b]));
+            correct += usize::from(guess == Some(usize::from(*target)));
+        }
+    }
+    Ok(correct as f64 / dataset.len() as f64)
+}
+
+/// Logits of `count` images from `start` on, row-major.
+fn logits(
+    session: &mut Session,
+    splits: &Splits,
+    dataset: &Dataset,
+    start: usize,
+    count: usize,
+) -> Result<Vec<f32>> {
+    let shape = dataset.shape;
+    let size = shape.elements();
+    let pixels = &dataset.images[start * size..(start + count) * size];
+    let input = splits.normalization.apply(pixels, shape);
+    Ok(session.logits(&input, &[count, shape.channels, shape.height, shape.width])?)
+}
+
+/// Accuracy is not timed: it uses every core.
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}

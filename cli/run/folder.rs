@@ -1,0 +1,103 @@
+//! The run folder: every file of a run, and what of it is there already.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{config::Config, runtime::write_file};
+
+/// A run's folder. Files in it are whole or absent.
+#[derive(Clone, Debug)]
+pub(crate) struct Folder(PathBuf);
+
+impl Folder {
+    /// The folder of a configuration: `out`, or `runs/<name of the configuration>`.
+    pub(crate) fn place(config: &Path, out: Option<&PathBuf>) -> Self {
+        Self(
+            out.cloned()
+                .unwrap_or_else(|| Path::new("runs").join(config.file_stem().unwrap_or_default())),
+        )
+    }
+
+    /// Makes the folder and copies the configuration into it; a folder of the same configuration is gone on with.
+    pub(crate) fn begin(self, config: &Config) -> Result<Self> {
+        let copy = self.config();
+        if copy.exists() {
+            if Config::load(&copy)? != *config {
+                bail!(
+                    "`{}` holds a run of another configuration; hint: name another folder with --out, or remove it",
+                    self.0.display()
+                );
+            }
+            return Ok(self);
+        }
+        fs::create_dir_all(&self.0)
+            .with_context(|| format!("cannot make the run folder `{}`", self.0.display()))?;
+        let text = toml::to_string(config)?;
+        write_file(&copy, text.as_bytes()).with_context(|| {
+            format!(
+                "cannot write into the run folder `{}`; hint: name another with --out",
+                self.0.display()
+            )
+        })?;
+        Ok(self)
+    }
+
+    /// A folder in which a run was begun, with its configuration.
+    pub(crate) fn existing(path: &Path) -> Result<(Self, Config)> {
+        let folder = Self(path.to_path_buf());
+        if !folder.config().exists() {
+            bail!(
+                "`{}` is not a run folder: it has no netfit.toml; hint: `netfit run` makes one",
+                path.display()
+            );
+        }
+        let config = Config::load(&folder.config())?;
+        Ok((folder, config))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    pub(crate) fn config(&self) -> PathBuf {
+        self.0.join("netfit.toml")
+    }
+
+    pub(crate) fn table(&self) -> PathBuf {
+        self.0.join("table.json")
+    }
+
+    /// The budget in seconds.
+    pub(crate) fn budget(&self) -> PathBuf {
+        self.0.join("budget.json")
+    }
+
+    pub(crate) fn journal(&self) -> PathBuf {
+        self.0.join("journal.jsonl")
+    }
+
+    pub(crate) fn predictor(&self) -> PathBuf {
+        self.0.join("predictor.safetensors")
+    }
+
+    pub(crate) fn model(&self) -> PathBuf {
+        self.0.join("model.onnx")
+    }
+
+    /// A network kept beside the model for comparison.
+    pub(crate) fn network(&self, name: &str, ending: &str) -> PathBuf {
+        self.0.join("networks").join(format!("{name}.{ending}"))
+    }
+
+    pub(crate) fn plot(&self, name: &str) -> PathBuf {
+        self.0.join("plots").join(format!("{name}.svg"))
+    }
+
+    pub(crate) fn result(&self) -> PathBuf {
+        self.0.join("result.json")
+    }
+}

@@ -1,0 +1,93 @@
+//! The latency table and the budget in seconds.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+use netfit_latency_tables::LatencyTable;
+use netfit_predictors::TableLatency;
+use netfit_profiler::{Device as _, ProfileOptions, profile, time_networks};
+use netfit_search::Budget;
+use serde::{Deserialize, Serialize};
+
+use super::Setting;
+use crate::{commands, progress::Progress, runtime::write_file};
+
+/// The latency that must hold; kept, so that a run that is gone on with has the same.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Limit {
+    /// As it was asked for.
+    pub(crate) requested: Budget,
+    pub(crate) seconds: f64,
+    /// The full network's latency, where the budget is a share of it.
+    pub(crate) full_s: Option<f64>,
+}
+
+/// The run's table: measured, unless it is there already.
+pub(crate) fn table(
+    setting: &Setting,
+    accept_noise: bool,
+    progress: &mut Progress,
+) -> Result<LatencyTable> {
+    let path = setting.folder.table();
+    let mut device = setting.device()?;
+    if path.exists() {
+        let table = LatencyTable::load(&path)?;
+        table.check_space(&setting.space)?;
+        table.check_device(&device.fingerprint())?;
+        return Ok(table);
+    }
+    let options =
+        ProfileOptions { seed: setting.config.seed, accept_noise, ..ProfileOptions::default() };
+    let table = profile(&setting.space, &mut device, &options, &mut progress.of_profiler())?;
+    progress.finish();
+    table.save(&path)?;
+    commands::profile::plot(&setting.folder.plot("latency"), &table, &setting.space)?;
+    Ok(table)
+}
+
+/// The budget in seconds; a share is of the full network as measured beside the table's reference network.
+pub(crate) fn limit(
+    setting: &Setting,
+    table: &LatencyTable,
+    progress: &mut Progress,
+) -> Result<Limit> {
+    let path = setting.folder.budget();
+    let requested: Budget = setting.config.budget.parse()?;
+    if let Ok(text) = fs::read_to_string(&path) {
+        return serde_json::from_str(&text).with_context(|| format!("`{}`", path.display()));
+    }
+    let limit = match requested {
+        Budget::Seconds(seconds) => Limit { requested, seconds, full_s: None },
+        Budget::ShareOfFull(_) => {
+            let full_s = full_network(setting, table, progress)?;
+            Limit { requested, seconds: requested.resolve(full_s)?, full_s: Some(full_s) }
+        }
+    };
+    let latency = TableLatency::new(&setting.space, table)?;
+    // An impossible budget ends here, before anything is trained.
+    netfit_search::feasible(&setting.space, &latency, limit.seconds, 1, setting.config.seed)?;
+    let text = serde_json::to_string_pretty(&limit)?;
+    write_file(&path, text.as_bytes())
+        .with_context(|| format!("cannot write `{}`", path.display()))?;
+    Ok(limit)
+}
+
+fn full_network(setting: &Setting, table: &LatencyTable, progress: &mut Progress) -> Result<f64> {
+    let options = ProfileOptions {
+        seed: setting.config.seed,
+        accept_noise: true,
+        ..ProfileOptions::default()
+    };
+    let largest = [setting.space.largest()];
+    let mut device = setting.device()?;
+    let (timings, _) = time_networks(
+        table,
+        &setting.space,
+        &mut device,
+        &largest,
+        &options,
+        &mut progress.of_profiler(),
+    )?;
+    progress.finish();
+    Ok(timings[0].seconds)
+}

@@ -1,0 +1,137 @@
+//! `netfit run`: device + data + budget -> an ONNX file that was measured within the budget.
+
+mod choose;
+mod deliver;
+mod folder;
+mod latency;
+mod result;
+mod setting;
+
+use std::{collections::BTreeMap, process::ExitCode, time::Instant};
+
+use anyhow::Result;
+
+use self::{
+    choose::Choice,
+    latency::Limit,
+    result::{BudgetResult, FORMAT, RunResult},
+};
+pub(crate) use self::{deliver::export, folder::Folder, setting::Setting};
+use crate::{args::Run, config::Config, output, plots, progress::Progress};
+
+/// Where the measured latency is over the budget.
+const OVER_BUDGET: u8 = 2;
+
+pub(crate) fn execute(args: &Run, as_json: bool) -> Result<ExitCode> {
+    let config = Config::load(&args.config)?;
+    let setting = Setting::begin(config, Folder::place(&args.config, args.out.as_ref()))?;
+    let mut progress = Progress::new();
+    let result = if setting.folder.result().exists() {
+        progress.line(&format!(
+            "`{}` is complete; remove it to run again",
+            setting.folder.path().display()
+        ));
+        RunResult::load(&setting.folder.result())?
+    } else {
+        run(&setting, args.accept_noise, &mut progress)?
+    };
+    if as_json {
+        output::json(&result)?;
+    } else {
+        result.print(setting.folder.path())?;
+    }
+    Ok(if result.within_budget { ExitCode::SUCCESS } else { OVER_BUDGET.into() })
+}
+
+fn run(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result<RunResult> {
+    let mut clock = Clock::start();
+    let table = latency::table(setting, accept_noise, progress)?;
+    let limit = latency::limit(setting, &table, progress)?;
+    clock.lap("profile");
+
+    let mut torch = setting.torch()?;
+    torch.train(&mut progress.of_search())?;
+    progress.finish();
+    clock.lap("train");
+
+    let mut choice = choose::choose(setting, &table, limit.seconds, &mut torch, progress)?;
+    clock.lap("search");
+
+    let images = setting.images()?;
+    let difference = deliver::deliver(setting, &images, &table, &mut torch, &mut choice, progress)?;
+    clock.lap("deliver");
+
+    plot(setting, &choice, limit.seconds)?;
+    let evaluations = choice.finalists.len() + choice.random.len();
+    let Choice { chosen, random_best, random_equal_latency, full, predictor, .. } = choice;
+    let result = RunResult {
+        format: FORMAT,
+        space: setting.config.space.clone(),
+        space_id: setting.space.id().to_owned(),
+        seed: setting.config.seed,
+        within_budget: chosen.latency_measured_s.is_some_and(|measured| measured <= limit.seconds),
+        budgets: vec![budget(setting, &limit)],
+        devices: vec![table.fingerprint.clone()],
+        model: "model.onnx".to_owned(),
+        supernet_evaluations: evaluations as u64,
+        logits_max_difference: difference,
+        test_images: images.test.len(),
+        seconds: clock.laps,
+        validation: table.validation,
+        chosen,
+        random_best,
+        random_equal_latency,
+        full,
+        predictor,
+    };
+    result.save(&setting.folder.result())?;
+    Ok(result)
+}
+
+fn budget(setting: &Setting, limit: &Limit) -> BudgetResult {
+    BudgetResult::Latency {
+        device: setting.config.device.kind.clone(),
+        percentile: 50.0,
+        seconds: limit.seconds,
+        requested: limit.requested.to_string(),
+        full_s: limit.full_s,
+    }
+}
+
+/// Everything that the supernet evaluated within the budget, by latency and accuracy on held-out images.
+fn plot(setting: &Setting, choice: &Choice, budget_s: f64) -> Result<()> {
+    let point = |network: &netfit_search::Evaluated| (network.latency_s, network.accuracy);
+    let points =
+        |networks: &[netfit_search::Evaluated]| networks.iter().map(point).collect::<Vec<_>>();
+    let series = [
+        plots::Series { name: "random subnets", points: points(&choice.random) },
+        plots::Series { name: "found by the search", points: points(&choice.finalists) },
+    ];
+    let all: Vec<(f64, f64)> = series.iter().flat_map(|series| series.points.clone()).collect();
+    let by_accuracy: Vec<(f64, f64)> =
+        all.iter().map(|&(latency, accuracy)| (accuracy, latency)).collect();
+    let front: Vec<(f64, f64)> =
+        netfit_search::front(&by_accuracy).into_iter().map(|index| all[index]).collect();
+    let chosen = choice
+        .chosen
+        .accuracy_supernet
+        .map(|accuracy| (choice.chosen.latency_predicted_s, accuracy));
+    plots::pareto(&setting.folder.plot("pareto"), &series, &front, chosen, budget_s)
+}
+
+/// Wall-clock seconds of the steps.
+struct Clock {
+    last: Instant,
+    laps: BTreeMap<String, f64>,
+}
+
+impl Clock {
+    fn start() -> Self {
+        Self { last: Instant::now(), laps: BTreeMap::new() }
+    }
+
+    fn lap(&mut self, step: &str) {
+        self.laps.insert(step.to_owned(), self.last.elapsed().as_secs_f64());
+        self.last = Instant::now();
+    }
+}

@@ -1,0 +1,156 @@
+//! result.json: what a run found, measured on the exported files.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use anyhow::{Context as _, Result};
+use netfit_latency_tables::{Fingerprint, Validation};
+use netfit_predictors::Evaluation;
+use netfit_spaces::{Genotype, MultiplyAdds, Network, Parameters};
+use serde::{Deserialize, Serialize};
+
+use crate::{format, output, runtime::write_file};
+
+/// The format version that this program writes.
+pub(crate) const FORMAT: u32 = 1;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RunResult {
+    pub(crate) format: u32,
+    pub(crate) space: String,
+    pub(crate) space_id: String,
+    pub(crate) seed: u64,
+    pub(crate) budgets: Vec<BudgetResult>,
+    pub(crate) within_budget: bool,
+    pub(crate) devices: Vec<Fingerprint>,
+    pub(crate) chosen: Candidate,
+    /// The best of as many random subnets within the budget as the search evaluated with the supernet.
+    pub(crate) random_best: Candidate,
+    /// A random subnet whose predicted latency is the chosen one's.
+    pub(crate) random_equal_latency: Candidate,
+    pub(crate) full: Candidate,
+    pub(crate) model: String,
+    /// Subnets that the supernet evaluated for the search, and for random search.
+    pub(crate) supernet_evaluations: u64,
+    /// Largest difference between ONNX Runtime's and libtorch's logits on images of the test set.
+    pub(crate) logits_max_difference: f64,
+    pub(crate) test_images: usize,
+    /// What the latency table's predictions are worth on networks that its calibration has not seen.
+    pub(crate) validation: Option<Validation>,
+    /// How well the accuracy predictor ranks, by cross-validation.
+    pub(crate) predictor: Evaluation,
+    /// Wall-clock seconds of each step of the unbroken part of the run.
+    pub(crate) seconds: BTreeMap<String, f64>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(tag = "metric", rename_all = "kebab-case")]
+pub(crate) enum BudgetResult {
+    Latency {
+        device: String,
+        percentile: f64,
+        seconds: f64,
+        requested: String,
+        full_s: Option<f64>,
+    },
+}
+
+/// One network; what was not measured is null. Accuracies are fractions of 1.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Candidate {
+    pub(crate) genotype: Genotype,
+    pub(crate) parameters: Parameters,
+    pub(crate) multiply_adds: MultiplyAdds,
+    pub(crate) latency_predicted_s: f64,
+    pub(crate) latency_interval_s: [f64; 2],
+    pub(crate) latency_measured_s: Option<f64>,
+    pub(crate) latency_mad_s: Option<f64>,
+    /// The measured latency at the speed that the reference network had when the table was made.
+    pub(crate) latency_measured_normalised_s: Option<f64>,
+    pub(crate) accuracy_predicted: Option<f64>,
+    pub(crate) accuracy_supernet: Option<f64>,
+    pub(crate) accuracy_test: Option<f64>,
+}
+
+impl Candidate {
+    /// A candidate of which only costs and predictions are known.
+    pub(crate) fn new(
+        genotype: Genotype,
+        network: &Network,
+        latency: netfit_latency_tables::Latency,
+    ) -> Self {
+        Self {
+            genotype,
+            parameters: network.parameters(),
+            multiply_adds: network.multiply_adds(),
+            latency_predicted_s: latency.median_s,
+            latency_interval_s: [latency.low_s, latency.high_s],
+            latency_measured_s: None,
+            latency_mad_s: None,
+            latency_measured_normalised_s: None,
+            accuracy_predicted: None,
+            accuracy_supernet: None,
+            accuracy_test: None,
+        }
+    }
+}
+
+impl RunResult {
+    pub(crate) fn load(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let text = fs::read_to_string(path).with_context(|| format!("cannot read `{shown}`"))?;
+        serde_json::from_str(&text).with_context(|| format!("`{shown}` is not a result of a run"))
+    }
+
+    pub(crate) fn save(&self, path: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self)? + "\n";
+        write_file(path, text.as_bytes())
+            .with_context(|| format!("cannot write `{}`", path.display()))
+    }
+
+    /// The four networks side by side, and the verdict.
+    pub(crate) fn print(&self, folder: &Path) -> Result<()> {
+        let candidates = [
+            ("chosen", &self.chosen),
+            ("random, equal latency", &self.random_equal_latency),
+            ("random search's best", &self.random_best),
+            ("full network", &self.full),
+        ];
+        let rows: Vec<Vec<String>> =
+            candidates.iter().map(|(name, candidate)| row(name, candidate)).collect();
+        output::text("")?;
+        output::table(
+            &[
+                "network",
+                "parameters",
+                "mult-adds",
+                "predicted",
+                "measured",
+                "held-out acc.",
+                "test acc.",
+            ],
+            &rows,
+        )?;
+        let BudgetResult::Latency { seconds, requested, .. } = &self.budgets[0];
+        let measured =
+            self.chosen.latency_measured_s.map_or_else(|| "-".to_owned(), format::seconds);
+        let verdict = if self.within_budget { "within" } else { "OVER" };
+        output::text(&format!(
+            "budget {requested} = {}; measured median {measured}: {verdict} budget",
+            format::seconds(*seconds)
+        ))?;
+        output::text(&format!("model   {}", folder.join(&self.model).display()))?;
+        output::text(&format!("result  {}", folder.join("result.json").display()))
+    }
+}
+
+fn row(name: &str, candidate: &Candidate) -> Vec<String> {
+    vec![
+        name.to_owned(),
+        candidate.parameters.to_string(),
+        candidate.multiply_adds.to_string(),
+        format::seconds(candidate.latency_predicted_s),
+        candidate.latency_measured_s.map_or_else(|| "-".to_owned(), format::seconds),
+        format::percent(candidate.accuracy_supernet),
+        format::percent(candidate.accuracy_test),
+    ]
+}
