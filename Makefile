@@ -3,7 +3,7 @@
 export CARGO_TERM_PROGRESS_WHEN ?= never
 programs = $${CARGO_TARGET_DIR:-target}
 
-.PHONY: help demo test setup build lint bench clean
+.PHONY: help demo test setup build lint bench bench-training clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1\t/p' Makefile | expand -t 16
@@ -27,8 +27,12 @@ lint: setup ## formatting and clippy; warnings are errors
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
-bench: setup ## benchmarks
-	cargo bench --locked
+bench: bench-training ## all benchmarks
+
+bench-training: setup ## one training step here and in Python's PyTorch, in turn
+	cargo build --locked --release --bins
+	cargo build --locked --release -p netfit-supernet --example training_step
+	@benches/training_step
 
 clean: ## remove what was compiled and set up; runs/ stays
 	cargo clean

@@ -1,4 +1,5 @@
 //! All integration tests in one program.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod cli;
 mod spaces;

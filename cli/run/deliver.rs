@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use netfit_data::{Dataset, Splits};
 use netfit_export::{ModelInfo, Weights, save_model, to_onnx};
-use netfit_latency_tables::LatencyTable;
+use netfit_latency_tables::{Hygiene, LatencyTable};
 use netfit_profiler::{ProfileOptions, Session, time_files};
 use netfit_search::TorchProcess;
 use netfit_spaces::Genotype;
@@ -20,15 +20,17 @@ const TOLERANCE: f64 = 1e-4;
 /// Images a batch of the test.
 const BATCH: usize = 200;
 
-/// Exports, measures and tests all candidates; returns the largest difference between the two runtimes' logits.
+/// Exports, measures and tests all candidates; returns the largest difference between the two runtimes' logits, and
+/// whether the machine was quiet.
 pub(crate) fn deliver(
     setting: &Setting,
     images: &Splits,
     table: &LatencyTable,
     torch: &mut TorchProcess,
     choice: &mut Choice,
+    accept_noise: bool,
     progress: &mut Progress,
-) -> Result<f64> {
+) -> Result<(f64, Hygiene)> {
     let folder = &setting.folder;
     let Choice { chosen, random_best, random_equal_latency, full, .. } = choice;
     let mut candidates: [(&mut Candidate, &str, PathBuf); 4] = [
@@ -50,9 +52,10 @@ pub(crate) fn deliver(
     }
     progress.finish();
     let paths: Vec<PathBuf> = candidates.iter().map(|(_, _, path)| path.clone()).collect();
-    let options = ProfileOptions { seed: setting.config.seed, ..ProfileOptions::default() };
+    let options =
+        ProfileOptions { seed: setting.config.seed, accept_noise, ..ProfileOptions::default() };
     let mut device = setting.device()?;
-    let (timings, _) =
+    let (timings, hygiene) =
         time_files(table, &mut device, &paths, &options, &mut progress.of_profiler())?;
     progress.finish();
     for ((candidate, _, path), timing) in candidates.iter_mut().zip(timings) {
@@ -63,7 +66,7 @@ pub(crate) fn deliver(
         candidate.accuracy_test = Some(accuracy(&mut session, images, &images.test, progress)?);
     }
     progress.finish();
-    Ok(difference)
+    Ok((difference, hygiene))
 }
 
 /// Writes a subnet's weights and its ONNX file; returns the largest difference between ONNX Runtime's and torch's

@@ -58,7 +58,15 @@ fn run(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result
     clock.lap("search");
 
     let images = setting.images()?;
-    let difference = deliver::deliver(setting, &images, &table, &mut torch, &mut choice, progress)?;
+    let (difference, hygiene) = deliver::deliver(
+        setting,
+        &images,
+        &table,
+        &mut torch,
+        &mut choice,
+        accept_noise,
+        progress,
+    )?;
     clock.lap("deliver");
 
     plot(setting, &choice, limit.seconds)?;
@@ -76,6 +84,7 @@ fn run(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result
         supernet_evaluations: evaluations as u64,
         logits_max_difference: difference,
         test_images: images.test.len(),
+        hygiene,
         seconds: clock.laps,
         validation: table.validation,
         chosen,

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result};
-use netfit_latency_tables::{Fingerprint, Validation};
+use netfit_latency_tables::{Fingerprint, Hygiene, Validation};
 use netfit_predictors::Evaluation;
 use netfit_spaces::{Genotype, MultiplyAdds, Network, Parameters};
 use serde::{Deserialize, Serialize};
@@ -38,6 +38,8 @@ pub(crate) struct RunResult {
     pub(crate) validation: Option<Validation>,
     /// How well the accuracy predictor ranks, by cross-validation.
     pub(crate) predictor: Evaluation,
+    /// Whether the machine was quiet while the exported files were measured.
+    pub(crate) hygiene: Hygiene,
     /// Wall-clock seconds of each step of the unbroken part of the run.
     pub(crate) seconds: BTreeMap<String, f64>,
 }

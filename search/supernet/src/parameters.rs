@@ -201,7 +201,7 @@ mod tests {
         let mut weights = Weights::new();
         parameters.save(parameters.values(), "x/", &mut weights);
         assert_eq!(weights.get("x/a").unwrap().data, (0..24).map(|i| i as f32).collect::<Vec<_>>());
-        no_grad(|| parameters.values().shallow_clone().zero_());
+        let _ = no_grad(|| parameters.values().shallow_clone().zero_());
         parameters.load(parameters.values(), "x/", &weights).unwrap();
         assert_eq!(layout::to_host(parameters.get(0)).data[23].to_bits(), 23.0f32.to_bits());
     }

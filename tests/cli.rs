@@ -1,0 +1,347 @@
+//! Whole commands.
+
+use std::{fs, path::Path};
+
+use assert_cmd::Command;
+use netfit_profiler::{FakeDevice, ProfileOptions, profile};
+use netfit_spaces::{Random, Space};
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn netfit(arguments: &[&str]) -> Command {
+    let mut command = Command::cargo_bin("netfit").unwrap();
+    command.args(arguments);
+    command
+}
+
+/// The object that a command prints.
+fn json(arguments: &[&str]) -> Value {
+    let output = netfit(arguments).arg("--json").output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{arguments:?}: {errors}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The one line that a failing command prints.
+fn error(arguments: &[&str]) -> String {
+    let output = netfit(arguments).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    assert!(output.stdout.is_empty(), "{arguments:?}");
+    let errors = String::from_utf8(output.stderr).unwrap();
+    let lines: Vec<&str> = errors.lines().filter(|line| line.starts_with("error: ")).collect();
+    assert_eq!((lines.len(), errors.lines().last()), (1, Some(lines[0])), "{errors}");
+    lines[0].to_owned()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Grey 14x14 images of three classes, each with a bright band of its own, as four IDX files.
+fn images(folder: &Path, train: usize, test: usize) {
+    let mut random = Random::new(4, "images");
+    for (name, count) in [("train", train), ("t10k", test)] {
+        let header = |kind: u8, sides: &[usize]| {
+            let mut bytes = vec![0, 0, 8, kind];
+            sides.iter().for_each(|&side| bytes.extend((side as u32).to_be_bytes()));
+            bytes
+        };
+        let mut pixels = header(3, &[count, 14, 14]);
+        let mut labels = header(1, &[count]);
+        for image in 0..count {
+            let class = image % 3;
+            labels.push(class as u8);
+            pixels.extend((0..196).map(|i| {
+                let bright = i / 14 / 4 == class;
+                random.below(110) as u8 + if bright { 140 } else { 0 }
+            }));
+        }
+        fs::write(folder.join(format!("{name}-images-idx3-ubyte")), pixels).unwrap();
+        fs::write(folder.join(format!("{name}-labels-idx1-ubyte")), labels).unwrap();
+    }
+}
+
+const SPACE: &str = r#"
+name = "small"
+input = "1x14x14"
+classes = 3
+stem = ["conv k3 s2 hswish o8"]
+head = ["conv k1 s1 hswish o32", "pool", "linear"]
+
+[[stages]]
+width = 12
+stride = 1
+depth = [1, 2]
+kernel = [3, 5, 7]
+expand = [2, 3, 4]
+activation = "relu"
+
+[[stages]]
+width = 16
+stride = 2
+depth = [1, 2]
+kernel = [3]
+expand = [2, 4]
+squeeze = 0.25
+activation = "hswish"
+"#;
+
+/// A configuration in `folder`, whose data are in `folder/data`.
+fn configure(folder: &Path, budget: &str, more: &str) -> String {
+    fs::write(folder.join("space.toml"), SPACE).unwrap();
+    let path = folder.join("netfit.toml");
+    let config = format!(
+        "space = \"./space.toml\"\nbudget = \"{budget}\"\n{more}\n[data]\nformat = \"idx\"\npath = \"data\"\n\
+         [training]\nbatch = 32\nfull_epochs = 8\nshrink_epochs = 10\ncheckpoint_steps = 50\n\
+         [search]\nsamples = 24\nfinalists = 4\npopulation = 16\ngenerations = 4\n"
+    );
+    fs::write(&path, config).unwrap();
+    text(&path).to_owned()
+}
+
+/// A table of a preset on the fake device.
+fn table(folder: &TempDir, preset: &str) -> String {
+    let space = Space::preset(preset).unwrap();
+    let options = ProfileOptions { accept_noise: true, ..ProfileOptions::default() };
+    let table = profile(&space, &mut FakeDevice::new(1), &options, &mut |_| {}).unwrap();
+    let path = folder.path().join("table.json");
+    table.save(&path).unwrap();
+    text(&path).to_owned()
+}
+
+#[test]
+fn bad_input_is_one_line_and_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("out");
+    let run = |config: &str, expected: &[&str]| {
+        let message = error(&["run", config, "--out", text(&out)]);
+        for part in expected {
+            assert!(message.contains(part), "`{part}` in: {message}");
+        }
+        assert!(!out.exists(), "{message}");
+    };
+    run("nowhere.toml", &["nowhere.toml", "hint:"]);
+    let config = configure(folder.path(), "2ms", "");
+    run(&config, &["data", "hint:"]);
+
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    images(&data, 60, 30);
+    let pixels = data.join("train-images-idx3-ubyte");
+    let whole = fs::read(&pixels).unwrap();
+    fs::write(&pixels, &whole[..whole.len() / 2]).unwrap();
+    run(&config, &["train-images-idx3-ubyte", "expected", "found"]);
+    fs::write(&pixels, &whole).unwrap();
+
+    for (budget, part) in [("3", "no unit"), ("-1ms", "more than 0"), ("60% of half", "of full")] {
+        run(&configure(folder.path(), budget, ""), &[budget, part, "hint:"]);
+    }
+    run(&configure(folder.path(), "2ms", "sede = 3"), &["netfit.toml", "sede"]);
+    let config = configure(folder.path(), "2ms", "");
+    let presets = fs::read_to_string(&config).unwrap().replace("./space.toml", "ofa-99");
+    fs::write(&config, presets).unwrap();
+    run(&config, &["ofa-99", "hint: presets are"]);
+}
+
+#[test]
+fn an_empty_class_and_an_unwritable_folder_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("photos/train/cat")).unwrap();
+    let config = configure(folder.path(), "2ms", "");
+    let photos = fs::read_to_string(&config).unwrap().replace(
+        "format = \"idx\"\npath = \"data\"",
+        "format = \"folder\"\npath = \"photos\"\nsize = 14",
+    );
+    fs::write(&config, photos).unwrap();
+    let message = error(&["run", &config, "--out", text(&folder.path().join("out"))]);
+    assert!(message.contains("cat"), "{message}");
+
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    images(&data, 60, 30);
+    let config = configure(folder.path(), "2ms", "");
+    let inside_a_file = folder.path().join("space.toml/out");
+    let message = error(&["run", &config, "--out", text(&inside_a_file)]);
+    assert!(message.contains("space.toml/out"), "{message}");
+    let message = error(&["profile", "--space", "ofa-28", "--out", text(&inside_a_file)]);
+    assert!(message.contains("space.toml/out") && message.contains("hint:"), "{message}");
+}
+
+#[test]
+fn a_search_without_a_way_out_says_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = table(&folder, "nas-bench-macro");
+    let csv = "csv:tests/data/nas-bench-macro.csv,genotype=arch,accuracy=mean_acc,unit=percent";
+    let search = |space: &str, accuracy: &str, budget: &str| {
+        error(&[
+            "search",
+            "--space",
+            space,
+            "--table",
+            &table,
+            "--accuracy",
+            accuracy,
+            "--budget",
+            budget,
+        ])
+    };
+    let message = search("nas-bench-macro", csv, "1ns");
+    assert!(message.contains("fastest") && message.contains("hint:"), "{message}");
+    assert!(search("nas-bench-macro", csv, "5").contains("no unit"));
+    assert!(search("ofa-28", csv, "5ms").contains("ofa-28"));
+    assert!(search("nas-bench-macro", "oracle:x", "5ms").contains("hint: csv:FILE"));
+    assert!(search("nas-bench-macro", "csv:none.csv", "5ms").contains("none.csv"));
+    assert!(search("nas-bench-macro", "predictor:none", "5ms").contains("none"));
+    assert!(search("nas-bench-macro", "supernet:none", "5ms").contains("not a run folder"));
+}
+
+/// Random search that visits all 6,561 networks finds the optimum that enumeration finds; evolution is close.
+#[test]
+fn searches_find_the_known_optimum() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = table(&folder, "nas-bench-macro");
+    let space = Space::preset("nas-bench-macro").unwrap();
+    let table = netfit_latency_tables::LatencyTable::load(Path::new(&path)).unwrap();
+    let accuracy = |line: &str| {
+        let cells: Vec<&str> = line.split(',').collect();
+        let latency = table.predict(&space.network(&space.parse(cells[0]).unwrap())).unwrap();
+        (latency, cells[4].parse::<f64>().unwrap() / 100.0)
+    };
+    let rows: Vec<_> =
+        include_str!("data/nas-bench-macro.csv").lines().skip(1).map(accuracy).collect();
+    let mut ends: Vec<f64> = rows.iter().map(|(latency, _)| latency.high_s).collect();
+    ends.sort_by(f64::total_cmp);
+    let budget = ends[ends.len() / 2];
+    let feasible = rows.iter().filter(|(latency, _)| latency.high_s <= budget);
+    let optimum = feasible.map(|(_, accuracy)| *accuracy).fold(0.0, f64::max);
+    let budget = format!("{}us", budget * 1e6 * (1.0 + 1e-12));
+    let search = |strategy: &str, evaluations: &str| {
+        let csv = "csv:tests/data/nas-bench-macro.csv,genotype=arch,accuracy=mean_acc,unit=percent";
+        let space = ["search", "--space", "nas-bench-macro", "--table", &path, "--accuracy", csv];
+        let how = ["--budget", &budget, "--strategy", strategy, "--evaluations", evaluations];
+        json(&[&space[..], &how[..]].concat())
+    };
+    let exhaustive = search("random", "6561");
+    assert!((exhaustive["best"]["accuracy"].as_f64().unwrap() - optimum).abs() < 1e-12);
+    assert_eq!(exhaustive["evaluations"], ends.len() / 2 + 1);
+    let evolution = search("evolution", "1000");
+    assert!(evolution["best"]["accuracy"].as_f64().unwrap() > optimum - 0.002);
+    assert!(evolution["networks_per_second"].as_f64().unwrap() > 0.0);
+    let front = evolution["pareto"].as_array().unwrap();
+    let numbers = |key: &str| front.iter().map(|n| n[key].as_f64().unwrap()).collect::<Vec<_>>();
+    assert!(numbers("latency_s").is_sorted() && numbers("accuracy").is_sorted());
+}
+
+#[test]
+fn spaces_are_described_as_documented() {
+    let space = json(&["space", "ofa-mbv3"]);
+    assert_eq!((space["layers"].as_u64(), space["distinct_blocks"].as_u64()), (Some(20), Some(96)));
+    let network = json(&["space", "nas-bench-macro", "--network", "00000000"]);
+    assert_eq!(network["parameters"], 387_882);
+    assert_eq!(network["multiply_adds"], 7_713_280);
+    assert_eq!(network["blocks"][0], "conv k3 s1 relu 3x32x32 -> 32x32x32");
+    assert!(
+        error(&["space", "nas-bench-macro", "--network", "9"])
+            .contains("expected 8 choices, found 1")
+    );
+}
+
+#[test]
+fn what_is_no_model_is_not_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(error(&["measure", "none.onnx"]).contains("none.onnx"));
+    let path = folder.path().join("notes.onnx");
+    fs::write(&path, "no model").unwrap();
+    assert!(error(&["measure", text(&path)]).contains("notes.onnx"));
+}
+
+/// The main job on a small problem: every file is there, and the numbers in them agree with each other.
+#[test]
+fn a_run_ends_in_a_measured_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    images(&data, 480, 90);
+    let config = configure(folder.path(), "90% of full", "seed = 5");
+    let out = folder.path().join("out");
+    let arguments = ["run", &config, "--out", text(&out), "--accept-noise", "--json"];
+    let output = netfit(&arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let code = output.status.code();
+    assert!(code == Some(0) || code == Some(2), "{errors}");
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let stored: Value =
+        serde_json::from_str(&fs::read_to_string(out.join("result.json")).unwrap()).unwrap();
+    assert_eq!(result, stored);
+
+    let (chosen, full) = (&result["chosen"], &result["full"]);
+    let number = |value: &Value| value.as_f64().unwrap();
+    let budget = number(&result["budgets"][0]["seconds"]);
+    assert_eq!(result["within_budget"], number(&chosen["latency_measured_s"]) <= budget);
+    assert_eq!(code == Some(0), result["within_budget"] == true);
+    assert!((number(&result["budgets"][0]["full_s"]) * 0.9 - budget).abs() < 1e-12);
+    assert!(number(&chosen["latency_interval_s"][1]) <= budget);
+    assert!(number(&chosen["parameters"]) <= number(&full["parameters"]));
+    assert!(number(&result["logits_max_difference"]) <= 1e-4);
+    assert!(number(&chosen["accuracy_test"]) > 0.6, "chance is 0.33: {chosen}");
+    for name in ["chosen", "random_best", "random_equal_latency", "full"] {
+        for key in
+            ["latency_predicted_s", "latency_measured_s", "accuracy_supernet", "accuracy_test"]
+        {
+            assert!(result[name][key].is_number(), "{name} {key}");
+        }
+    }
+    let best = |name: &str| number(&result[name]["accuracy_supernet"]);
+    assert!(best("chosen") <= 1.0 && best("random_best") <= 1.0);
+    for file in [
+        "table.json",
+        "journal.jsonl",
+        "predictor.safetensors",
+        "plots/pareto.svg",
+        "plots/latency.svg",
+    ] {
+        assert!(out.join(file).is_file(), "{file}");
+    }
+
+    let model = out.join("model.onnx");
+    let metadata = netfit_export::read_metadata(&model).unwrap();
+    assert_eq!(metadata["labels"], r#"["0","1","2"]"#);
+    assert!(metadata["preprocessing"].contains("mean"));
+    assert_eq!(metadata["genotype"], chosen["genotype"].as_str().unwrap());
+    runtimes_agree(&model);
+    let measured = json(&["measure", text(&model), "--samples", "60"]);
+    assert!(number(&measured["median_s"]) <= number(&measured["p99_s"]));
+
+    // A complete run is shown again, and a folder of another configuration is refused.
+    assert_eq!(json_of(&arguments), result);
+    let other = configure(folder.path(), "95% of full", "seed = 5");
+    assert!(error(&["run", &other, "--out", text(&out)]).contains("another configuration"));
+}
+
+fn json_of(arguments: &[&str]) -> Value {
+    serde_json::from_slice(&netfit(arguments).output().unwrap().stdout).unwrap()
+}
+
+/// ONNX Runtime and tract, two independent runtimes, on the same images.
+fn runtimes_agree(model: &Path) {
+    use tract_onnx::prelude::*;
+    let mut random = Random::new(9, "pixels");
+    let pixels: Vec<f32> = (0..2 * 196).map(|_| random.normal() as f32).collect();
+    let mut session = netfit_profiler::Session::open(model, 1).unwrap();
+    let first = session.logits(&pixels, &[2, 1, 14, 14]).unwrap();
+    let input = Tensor::from_shape(&[2, 1, 14, 14], &pixels).unwrap();
+    let plan = tract_onnx::onnx()
+        .model_for_path(model)
+        .unwrap()
+        .with_input_fact(0, f32::fact([2, 1, 14, 14]).into())
+        .unwrap()
+        .into_optimized()
+        .unwrap()
+        .into_runnable()
+        .unwrap();
+    let outputs = plan.run(tvec!(input.into())).unwrap();
+    let second = outputs[0].to_plain_array_view::<f32>().unwrap();
+    for (a, b) in first.iter().zip(second.iter()) {
+        assert!((a - b).abs() < 1e-4, "{a} {b}");
+    }
+}
