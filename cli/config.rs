@@ -72,8 +72,7 @@ impl Default for SearchConfig {
 }
 
 impl Config {
-    /// Reads and checks a configuration; relative paths in it are relative to its folder where they exist there,
-    /// else to the current folder.
+    /// Reads and checks a configuration; relative paths are taken from its folder, or else from the current one.
     pub(crate) fn load(path: &Path) -> Result<Self> {
         let shown = path.display();
         let text = std::fs::read_to_string(path).with_context(|| {
@@ -124,7 +123,10 @@ impl DeviceConfig {
     }
 }
 
+/// Beside the configuration if it is there, else as seen from the current folder; absolute where it exists, so that the
+/// copy in the run folder means the same from anywhere.
 fn resolve(folder: &Path, path: &Path) -> PathBuf {
     let beside = folder.join(path);
-    if path.is_relative() && beside.exists() { beside } else { path.to_path_buf() }
+    let found = if path.is_relative() && beside.exists() { beside } else { path.to_path_buf() };
+    found.canonicalize().unwrap_or(found)
 }

@@ -10,6 +10,11 @@ pub(crate) fn seconds(seconds: f64) -> String {
     }
 }
 
+/// How long a step of a command took: to a tenth of a second.
+pub(crate) fn duration(seconds: f64) -> String {
+    if seconds < 60.0 { format!("{seconds:.1} s") } else { self::seconds(seconds) }
+}
+
 /// A fraction as a percentage; a dash where there is none.
 pub(crate) fn percent(fraction: Option<f64>) -> String {
     fraction.map_or_else(|| "-".to_owned(), |f| format!("{:.2} %", f * 100.0))

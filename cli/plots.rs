@@ -135,7 +135,7 @@ fn draw(path: &Path, content: impl FnOnce(&Area<'_>) -> Drawn) -> Result<()> {
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
-        area.fill(&WHITE).and_then(|()| Ok(())).map_err(|error| anyhow!("{error}"))?;
+        area.fill(&WHITE).map_err(|error| anyhow!("{error}"))?;
         content(&area).map_err(|error| anyhow!("{error}"))?;
         area.present().map_err(|error| anyhow!("{error}"))?;
     }

@@ -55,7 +55,7 @@ impl Progress {
     pub(crate) fn finish(&mut self) {
         if let Some(stage) = self.stage.take() {
             stage.bar.finish_and_clear();
-            let took = format::seconds(stage.start.elapsed().as_secs_f64());
+            let took = format::duration(stage.start.elapsed().as_secs_f64());
             self.line(&format!("{:<34} {took:>13}  {}", stage.name, stage.note));
         }
     }

@@ -43,7 +43,9 @@ fn images(folder: &Path, train: usize, test: usize) {
     for (name, count) in [("train", train), ("t10k", test)] {
         let header = |kind: u8, sides: &[usize]| {
             let mut bytes = vec![0, 0, 8, kind];
-            sides.iter().for_each(|&side| bytes.extend((side as u32).to_be_bytes()));
+            for &side in sides {
+                bytes.extend((side as u32).to_be_bytes());
+            }
             bytes
         };
         let mut pixels = header(3, &[count, 14, 14]);

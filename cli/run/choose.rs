@@ -68,7 +68,7 @@ pub(crate) fn choose(
         budget_s,
         chosen.latency_s,
         DRAWS,
-        &[chosen.genotype.clone()],
+        std::slice::from_ref(&chosen.genotype),
         seed + 1,
     )?;
     let others = judge.judge(&[equal, space.largest()])?;

@@ -10,7 +10,7 @@ use netfit_profiler::{ProfileOptions, Session, time_files};
 use netfit_search::TorchProcess;
 use netfit_spaces::Genotype;
 
-use super::{Setting, choose::Choice, result::Candidate};
+use super::{Setting, choose::Choice, latency::careful, result::Candidate};
 use crate::progress::Progress;
 
 /// Test images on which ONNX Runtime's logits are compared with torch's.
@@ -52,8 +52,7 @@ pub(crate) fn deliver(
     }
     progress.finish();
     let paths: Vec<PathBuf> = candidates.iter().map(|(_, _, path)| path.clone()).collect();
-    let options =
-        ProfileOptions { seed: setting.config.seed, accept_noise, ..ProfileOptions::default() };
+    let options = ProfileOptions { seed: setting.config.seed, accept_noise, ..careful() };
     let mut device = setting.device()?;
     let (timings, hygiene) =
         time_files(table, &mut device, &paths, &options, &mut progress.of_profiler())?;

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context as _, Result};
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::TableLatency;
-use netfit_profiler::{Device as _, ProfileOptions, profile, time_networks};
+use netfit_profiler::{Device as _, Pairing, ProfileOptions, profile, time_networks};
 use netfit_search::Budget;
 use serde::{Deserialize, Serialize};
 
@@ -70,6 +70,15 @@ pub(crate) fn limit(
     write_file(&path, text.as_bytes())
         .with_context(|| format!("cannot write `{}`", path.display()))?;
     Ok(limit)
+}
+
+/// More rounds than for a table: a budget hangs on each of these few networks.
+pub(crate) fn careful() -> ProfileOptions {
+    ProfileOptions {
+        pairing: Pairing { rounds: 60, ..Pairing::default() },
+        processes: 3,
+        ..ProfileOptions::default()
+    }
 }
 
 fn full_network(setting: &Setting, table: &LatencyTable, progress: &mut Progress) -> Result<f64> {

@@ -45,6 +45,8 @@ pub(crate) fn execute(args: &Run, as_json: bool) -> Result<ExitCode> {
 
 fn run(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result<RunResult> {
     let mut clock = Clock::start();
+    // What cannot be trained is refused before anything is measured.
+    drop(setting.torch()?);
     let table = latency::table(setting, accept_noise, progress)?;
     let limit = latency::limit(setting, &table, progress)?;
     clock.lap("profile");

@@ -74,7 +74,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use netfit_latency_tables::{
-        Calibration, Fingerprint, Hygiene, Reference, Source, Timing, Verdict,
+        Calibration, Entry, Fingerprint, Hygiene, Reference, Source, Timing, Verdict,
     };
     use netfit_spaces::Random;
 
@@ -83,10 +83,11 @@ mod tests {
     /// A table whose entries are multiply-adds / 1e9 s, calibrated on networks of `1e-5 + 2 * sum`.
     fn table(space: &Space) -> LatencyTable {
         let timing = |seconds: f64| Timing::of(&[seconds]).unwrap();
+        let entry = |seconds: f64| Entry { timing: timing(seconds), kernels: 0.0 };
         let entries = space
             .distinct_blocks()
             .iter()
-            .map(|block| (block.to_string(), timing((block.multiply_adds().0 + 1) as f64 / 1e9)))
+            .map(|block| (block.to_string(), entry((block.multiply_adds().0 + 1) as f64 / 1e9)))
             .collect();
         let source = Source { entries, overhead: timing(1e-6) };
         let sources = BTreeMap::from([("in-place".to_owned(), source)]);
@@ -94,7 +95,7 @@ mod tests {
         let networks: Vec<_> = (0..24)
             .map(|_| space.network(&space.sample(&mut random)))
             .map(|network| {
-                let seconds = 1e-5 + 2.0 * sources["in-place"].sum(&network).unwrap();
+                let seconds = 1e-5 + 2.0 * sources["in-place"].sum(&network).unwrap().0;
                 (network, seconds)
             })
             .collect();
@@ -171,8 +172,8 @@ mod tests {
         let message = TableLatency::new(&space, &holed).unwrap_err().to_string();
         assert!(message.contains(&line), "{message}");
         let mut negative = whole;
-        for timing in negative.sources.get_mut("in-place").unwrap().entries.values_mut() {
-            timing.mean_s = -1.0;
+        for entry in negative.sources.get_mut("in-place").unwrap().entries.values_mut() {
+            entry.timing.mean_s = -1.0;
         }
         let message = TableLatency::new(&space, &negative).unwrap_err().to_string();
         assert!(message.contains("expected more than 0"), "{message}");

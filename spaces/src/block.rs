@@ -169,7 +169,7 @@ impl Block {
         | Op::Separable { kernel, stride, .. }
         | Op::MbConv { kernel, stride, .. } = self.op
         {
-            if kernel % 2 == 0 {
+            if kernel.is_multiple_of(2) {
                 return Some("expected an odd kernel");
             }
             if stride == 0 {
@@ -329,6 +329,7 @@ impl Tokens {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -24,6 +24,7 @@ mod random;
 mod shape;
 mod space;
 mod spec;
+mod stage;
 mod variation;
 
 pub use block::{Activation, Block, Op};

@@ -84,7 +84,11 @@ impl Network {
 
     /// The blocks' lines, one a line.
     pub fn text(&self) -> String {
-        self.blocks.iter().map(|block| format!("{block}\n")).collect()
+        self.blocks.iter().fold(String::new(), |text, block| {
+            text + &block.to_string()
+                + "
+"
+        })
     }
 
     /// A short hash of the blocks' lines: equal networks have equal hashes.
@@ -138,5 +142,7 @@ impl Layer {
 
 /// The first 16 hexadecimal digits of the text's SHA-256.
 pub(crate) fn short_hash(text: &str) -> String {
-    Sha256::digest(text.as_bytes()).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let digest = Sha256::digest(text.as_bytes());
+    let first = digest.iter().take(8).fold(0u64, |number, &byte| number << 8 | u64::from(byte));
+    format!("{first:016x}")
 }

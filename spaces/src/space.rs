@@ -3,9 +3,10 @@
 use std::{collections::BTreeSet, fmt, path::Path};
 
 use crate::{
-    Activation, Block, Error, Genotype, Network, Result, Shape,
+    Block, Error, Genotype, Network, Result, Shape,
     network::short_hash,
-    spec::{PRESETS, SpaceSpec, StageSpec, Template},
+    spec::{PRESETS, SpaceSpec, Template},
+    stage::{Stage, add_choice, ascending},
 };
 
 /// A search space. Built from a preset, a TOML file or a [`SpaceSpec`]; checked as a whole when it is built.
@@ -19,6 +20,8 @@ pub struct Space {
     head: Vec<Template>,
     choices: Vec<Choice>,
     resolution: Option<usize>,
+    /// The choices that an encoding holds.
+    encoded: Vec<usize>,
 }
 
 /// One categorical choice; its values are `0..size`.
@@ -89,25 +92,6 @@ impl fmt::Display for Slot {
             Self::Head(index) => write!(f, "head.{index}"),
         }
     }
-}
-
-#[derive(Clone, Debug)]
-struct Stage {
-    width: usize,
-    stride: usize,
-    depths: Vec<usize>,
-    depth: Option<usize>,
-    /// Every template of a layer: kernels x expansion ratios (the ratio runs fastest), or the listed ops.
-    options: Vec<Template>,
-    layers: Vec<LayerChoices>,
-}
-
-/// The indices of a layer's choices; a layer's option is `major * minor_size + minor`.
-#[derive(Clone, Debug)]
-struct LayerChoices {
-    major: Option<usize>,
-    minor: Option<usize>,
-    minor_size: usize,
 }
 
 impl Space {
@@ -186,8 +170,17 @@ impl Space {
         let (stem, head) = (templates(&spec.stem)?, templates(&spec.head)?);
         let nameless = SpaceSpec { name: String::new(), ..spec.clone() };
         let text = toml::to_string(&nameless).map_err(|error| fail(error.to_string()))?;
-        let space =
-            Self { id: short_hash(&text), spec, inputs, stem, stages, head, choices, resolution };
+        let space = Self {
+            id: short_hash(&text),
+            encoded: encoded(&choices),
+            spec,
+            inputs,
+            stem,
+            stages,
+            head,
+            choices,
+            resolution,
+        };
         space.check()?;
         Ok(space)
     }
@@ -239,6 +232,11 @@ impl Space {
     /// Its choices, in a genotype's order.
     pub fn choices(&self) -> &[Choice] {
         &self.choices
+    }
+
+    /// The choices that an encoding holds, in order.
+    pub(crate) fn encoded(&self) -> impl Iterator<Item = (usize, &Choice)> {
+        self.encoded.iter().map(|&index| (index, &self.choices[index]))
     }
 
     /// Shapes of one input image that networks of this space can have.
@@ -329,12 +327,18 @@ impl Space {
     }
 
     /// The network of a genotype.
+    ///
+    /// # Panics
+    /// Never for what this space hands out: it is checked when it is built.
     pub fn network(&self, genotype: &Genotype) -> Network {
         let blocks = self.blocks(genotype).into_iter().map(|(_, block)| block).collect();
         Network::new(blocks).expect("a space is checked when it is built")
     }
 
     /// The blocks of a genotype's network with the slots where they stand.
+    ///
+    /// # Panics
+    /// Never for what this space hands out: it is checked when it is built.
     pub fn blocks(&self, genotype: &Genotype) -> Vec<(Slot, Block)> {
         let value =
             |choice: Option<usize>| choice.map_or(0, |index| usize::from(genotype.0[index]));
@@ -345,6 +349,9 @@ impl Space {
     }
 
     /// Every block that can stand in each slot for an input shape, in the order of a layer's options.
+    ///
+    /// # Panics
+    /// Never for what this space hands out: it is checked when it is built.
     pub fn slots(&self, input: usize) -> Vec<(Slot, Vec<Block>)> {
         let longest = self.stages.iter().map(|stage| stage.options.len()).max().unwrap_or(1);
         let mut slots: Vec<(Slot, Vec<Block>)> = Vec::new();
@@ -425,126 +432,10 @@ impl Space {
     }
 }
 
-impl Stage {
-    fn new(
-        index: usize,
-        spec: &StageSpec,
-        choices: &mut Vec<Choice>,
-    ) -> std::result::Result<Self, String> {
-        let options = options(spec)?;
-        if !ascending(&spec.depth) {
-            return Err("expected ascending `depth` of at least 1".into());
-        }
-        let depth = add_choice(choices, ChoiceKind::Depth { stage: index }, spec.depth.len(), None);
-        let deepest = spec.depth[spec.depth.len() - 1];
-        let mut layers = Vec::new();
-        for layer in 0..deepest {
-            let least = spec.depth.iter().position(|&depth| depth > layer).unwrap_or(0) as u8;
-            let condition = depth.filter(|_| least > 0).map(|choice| (choice, least));
-            let minor_size = spec.expand.len().max(1);
-            let (major, minor) = if spec.ops.is_empty() {
-                let (kernel, expand) = (
-                    ChoiceKind::Kernel { stage: index, layer },
-                    ChoiceKind::Expand { stage: index, layer },
-                );
-                let major = add_choice(choices, kernel, spec.kernel.len(), condition);
-                (major, add_choice(choices, expand, spec.expand.len(), condition))
-            } else {
-                (
-                    add_choice(
-                        choices,
-                        ChoiceKind::Op { stage: index, layer },
-                        options.len(),
-                        condition,
-                    ),
-                    None,
-                )
-            };
-            layers.push(LayerChoices { major, minor, minor_size });
-        }
-        Ok(Self {
-            width: spec.width,
-            stride: spec.stride,
-            depths: spec.depth.clone(),
-            depth,
-            options,
-            layers,
-        })
-    }
-}
-
-impl LayerChoices {
-    fn option(&self, genotype: &Genotype) -> usize {
-        let value =
-            |choice: Option<usize>| choice.map_or(0, |index| usize::from(genotype.0[index]));
-        value(self.major) * self.minor_size + value(self.minor)
-    }
-
-    fn set(&self, genotype: &mut Genotype, option: usize) {
-        if let Some(index) = self.major {
-            genotype.0[index] = (option / self.minor_size) as u8;
-        }
-        if let Some(index) = self.minor {
-            genotype.0[index] = (option % self.minor_size) as u8;
-        }
-    }
-}
-
-/// A stage's templates: kernels x expansion ratios, or its listed ops.
-fn options(spec: &StageSpec) -> std::result::Result<Vec<Template>, String> {
-    if spec.width == 0 || spec.stride == 0 {
-        return Err("expected a `width` and a `stride` of at least 1".into());
-    }
-    if !spec.ops.is_empty() {
-        if !spec.kernel.is_empty()
-            || !spec.expand.is_empty()
-            || spec.activation.is_some()
-            || spec.squeeze.is_some()
-        {
-            return Err(
-                "expected either `ops`, or `kernel`, `expand`, `activation` and `squeeze`".into()
-            );
-        }
-        return spec
-            .ops
-            .iter()
-            .map(|op| Template::parse(op).map_err(|error| error.to_string()))
-            .collect();
-    }
-    if !ascending(&spec.kernel) || spec.kernel.iter().any(|side| side % 2 == 0) {
-        return Err("expected ascending, odd `kernel` sides".into());
-    }
-    if !ascending(&spec.expand) || spec.expand[0] < 2 {
-        return Err("expected ascending `expand` ratios of at least 2".into());
-    }
-    let activation = match spec.activation.as_deref() {
-        None => Activation::None,
-        Some(name) => Activation::named(name)
-            .ok_or_else(|| format!("unknown activation `{name}`; known are relu, relu6, hswish"))?,
+/// All choices but those that others depend on: a depth is told by its layers.
+fn encoded(choices: &[Choice]) -> Vec<usize> {
+    let told = |index: usize| {
+        choices.iter().any(|choice| choice.condition.is_some_and(|(on, _)| on == index))
     };
-    let pairs = spec
-        .kernel
-        .iter()
-        .flat_map(|&kernel| spec.expand.iter().map(move |&expand| (kernel, expand)));
-    Ok(pairs
-        .map(|(kernel, expand)| Template::mbconv(kernel, expand, spec.squeeze, activation))
-        .collect())
-}
-
-/// Adds a choice unless there is nothing to choose; returns its index.
-fn add_choice(
-    choices: &mut Vec<Choice>,
-    kind: ChoiceKind,
-    size: usize,
-    condition: Option<(usize, u8)>,
-) -> Option<usize> {
-    (size > 1).then(|| {
-        choices.push(Choice { kind, size, condition });
-        choices.len() - 1
-    })
-}
-
-fn ascending(values: &[usize]) -> bool {
-    values.first().is_some_and(|&first| first > 0)
-        && values.windows(2).all(|pair| pair[0] < pair[1])
+    (0..choices.len()).filter(|&index| !told(index)).collect()
 }

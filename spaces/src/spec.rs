@@ -119,7 +119,9 @@ impl Template {
         for word in words {
             template.read(word).ok_or_else(|| fail(format!("unknown token `{word}`")))?;
         }
-        if matches!(kind, Kind::Conv | Kind::Separable | Kind::MbConv) && template.kernel % 2 == 0 {
+        if matches!(kind, Kind::Conv | Kind::Separable | Kind::MbConv)
+            && template.kernel.is_multiple_of(2)
+        {
             return Err(fail("expected a token `k` with an odd number".into()));
         }
         if kind == Kind::MbConv && template.expand < 2 {

@@ -1,6 +1,6 @@
 //! Functions over choices: sampling, mutation, crossover, enumeration, encoding.
 
-use std::{collections::HashSet, ops::Range};
+use std::ops::Range;
 
 use crate::{Choice, ChoiceKind, Genotype, Random, Space};
 
@@ -95,12 +95,6 @@ impl Space {
             }
             offset += choice.size;
         }
-    }
-
-    fn encoded(&self) -> impl Iterator<Item = (usize, &Choice)> {
-        let told: HashSet<usize> =
-            self.choices().iter().filter_map(|choice| choice.condition.map(|(on, _)| on)).collect();
-        self.choices().iter().enumerate().filter(move |(index, _)| !told.contains(index))
     }
 }
 

@@ -42,6 +42,7 @@ pub(crate) fn depthwise(x: &Tensor, weight: &Tensor, stride: i64) -> Result<Tens
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use tch::{Device, Kind};
 

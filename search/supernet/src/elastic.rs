@@ -145,7 +145,7 @@ impl Supernet {
             Mode::Calibrated(statistics) => statistics
                 .get(norm.statistics)
                 .expect("statistics are collected on the network that uses them"),
-            _ => {
+            Mode::Train { .. } | Mode::Running | Mode::Calibrate(_) => {
                 let running = &self.running[norm.statistics];
                 (first(&running.mean, 0, channels), first(&running.variance, 0, channels))
             }

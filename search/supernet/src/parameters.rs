@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn neighbours_are_one_run() {
         let parameters = parameters();
-        assert_eq!(parameters.runs(&[true, true, false]), [0..37]);
+        assert_eq!(parameters.runs(&[true, true, false]), vec![Range { start: 0, end: 37 }]);
         assert_eq!(parameters.runs(&[true, false, true]), [0..24, 48..64]);
     }
 }

@@ -303,9 +303,8 @@ fn threads(training: &Training) -> usize {
 }
 
 fn check(space: &Space, splits: &Splits, training: &Training) -> Result<()> {
-    let range = |name, expected, found: f64, good: bool| match good {
-        true => Ok(()),
-        false => Err(Error::Setting { name, expected, found: found.to_string() }),
+    let range = |name, expected, found: f64, good: bool| {
+        if good { Ok(()) } else { Err(Error::Setting { name, expected, found: found.to_string() }) }
     };
     let t = training;
     range("batch", "at least 2", t.batch as f64, t.batch >= 2)?;

@@ -1,0 +1,149 @@
+//! Stages: which blocks their layers can be, and the choices between them.
+
+use crate::{
+    Activation, Choice, ChoiceKind, Genotype,
+    spec::{StageSpec, Template},
+};
+
+#[derive(Clone, Debug)]
+pub(crate) struct Stage {
+    pub(crate) width: usize,
+    pub(crate) stride: usize,
+    pub(crate) depths: Vec<usize>,
+    pub(crate) depth: Option<usize>,
+    /// Every template of a layer: kernels x expansion ratios (the ratio runs fastest), or the listed ops.
+    pub(crate) options: Vec<Template>,
+    pub(crate) layers: Vec<LayerChoices>,
+}
+
+/// The indices of a layer's choices; a layer's option is `major * minor_size + minor`.
+#[derive(Clone, Debug)]
+pub(crate) struct LayerChoices {
+    major: Option<usize>,
+    minor: Option<usize>,
+    minor_size: usize,
+}
+
+impl Stage {
+    pub(crate) fn new(
+        index: usize,
+        spec: &StageSpec,
+        choices: &mut Vec<Choice>,
+    ) -> std::result::Result<Self, String> {
+        let options = options(spec)?;
+        if !ascending(&spec.depth) {
+            return Err("expected ascending `depth` of at least 1".into());
+        }
+        let depth = add_choice(choices, ChoiceKind::Depth { stage: index }, spec.depth.len(), None);
+        let deepest = spec.depth[spec.depth.len() - 1];
+        let mut layers = Vec::new();
+        for layer in 0..deepest {
+            let least = spec.depth.iter().position(|&depth| depth > layer).unwrap_or(0) as u8;
+            let condition = depth.filter(|_| least > 0).map(|choice| (choice, least));
+            let minor_size = spec.expand.len().max(1);
+            let (major, minor) = if spec.ops.is_empty() {
+                let (kernel, expand) = (
+                    ChoiceKind::Kernel { stage: index, layer },
+                    ChoiceKind::Expand { stage: index, layer },
+                );
+                let major = add_choice(choices, kernel, spec.kernel.len(), condition);
+                (major, add_choice(choices, expand, spec.expand.len(), condition))
+            } else {
+                (
+                    add_choice(
+                        choices,
+                        ChoiceKind::Op { stage: index, layer },
+                        options.len(),
+                        condition,
+                    ),
+                    None,
+                )
+            };
+            layers.push(LayerChoices { major, minor, minor_size });
+        }
+        Ok(Self {
+            width: spec.width,
+            stride: spec.stride,
+            depths: spec.depth.clone(),
+            depth,
+            options,
+            layers,
+        })
+    }
+}
+
+impl LayerChoices {
+    pub(crate) fn option(&self, genotype: &Genotype) -> usize {
+        let value =
+            |choice: Option<usize>| choice.map_or(0, |index| usize::from(genotype.0[index]));
+        value(self.major) * self.minor_size + value(self.minor)
+    }
+
+    pub(crate) fn set(&self, genotype: &mut Genotype, option: usize) {
+        if let Some(index) = self.major {
+            genotype.0[index] = (option / self.minor_size) as u8;
+        }
+        if let Some(index) = self.minor {
+            genotype.0[index] = (option % self.minor_size) as u8;
+        }
+    }
+}
+
+/// A stage's templates: kernels x expansion ratios, or its listed ops.
+fn options(spec: &StageSpec) -> std::result::Result<Vec<Template>, String> {
+    if spec.width == 0 || spec.stride == 0 {
+        return Err("expected a `width` and a `stride` of at least 1".into());
+    }
+    if !spec.ops.is_empty() {
+        if !spec.kernel.is_empty()
+            || !spec.expand.is_empty()
+            || spec.activation.is_some()
+            || spec.squeeze.is_some()
+        {
+            return Err(
+                "expected either `ops`, or `kernel`, `expand`, `activation` and `squeeze`".into()
+            );
+        }
+        return spec
+            .ops
+            .iter()
+            .map(|op| Template::parse(op).map_err(|error| error.to_string()))
+            .collect();
+    }
+    if !ascending(&spec.kernel) || spec.kernel.iter().any(|side| side.is_multiple_of(2)) {
+        return Err("expected ascending, odd `kernel` sides".into());
+    }
+    if !ascending(&spec.expand) || spec.expand[0] < 2 {
+        return Err("expected ascending `expand` ratios of at least 2".into());
+    }
+    let activation = match spec.activation.as_deref() {
+        None => Activation::None,
+        Some(name) => Activation::named(name)
+            .ok_or_else(|| format!("unknown activation `{name}`; known are relu, relu6, hswish"))?,
+    };
+    let pairs = spec
+        .kernel
+        .iter()
+        .flat_map(|&kernel| spec.expand.iter().map(move |&expand| (kernel, expand)));
+    Ok(pairs
+        .map(|(kernel, expand)| Template::mbconv(kernel, expand, spec.squeeze, activation))
+        .collect())
+}
+
+/// Adds a choice unless there is nothing to choose; returns its index.
+pub(crate) fn add_choice(
+    choices: &mut Vec<Choice>,
+    kind: ChoiceKind,
+    size: usize,
+    condition: Option<(usize, u8)>,
+) -> Option<usize> {
+    (size > 1).then(|| {
+        choices.push(Choice { kind, size, condition });
+        choices.len() - 1
+    })
+}
+
+pub(crate) fn ascending(values: &[usize]) -> bool {
+    values.first().is_some_and(|&first| first > 0)
+        && values.windows(2).all(|pair| pair[0] < pair[1])
+}
