@@ -9,10 +9,9 @@ pub(crate) fn execute(args: &Export, as_json: bool) -> Result<()> {
     let setting = run::Setting::existing(&args.run)?;
     let genotype = setting.space.parse(&args.genotype)?;
     check_writable(&args.out)?;
-    let images = setting.images()?;
     let mut torch = setting.torch()?;
     let weights = args.out.with_extension("safetensors");
-    let difference = run::export(&setting, &images, &mut torch, &genotype, &weights, &args.out)?;
+    let difference = run::export(&setting, &mut torch, &genotype, &weights, &args.out)?;
     if as_json {
         return output::json(&json!({
             "model": args.out, "weights": weights, "genotype": genotype, "logits_max_difference": difference,

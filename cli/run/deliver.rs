@@ -24,14 +24,13 @@ const BATCH: usize = 200;
 /// whether the machine was quiet.
 pub(crate) fn deliver(
     setting: &Setting,
-    images: &Splits,
     table: &LatencyTable,
     torch: &mut TorchProcess,
     choice: &mut Choice,
     accept_noise: bool,
     progress: &mut Progress,
 ) -> Result<(f64, Hygiene)> {
-    let folder = &setting.folder;
+    let (folder, images) = (&setting.folder, &setting.images);
     let Choice { chosen, random_best, random_equal_latency, full, .. } = choice;
     let mut candidates: [(&mut Candidate, &str, PathBuf); 4] = [
         (chosen, "chosen", folder.model()),
@@ -47,8 +46,7 @@ pub(crate) fn deliver(
     for (done, (candidate, name, path)) in candidates.iter().enumerate() {
         progress.update("exporting networks", done as u64, 4, "");
         let weights = folder.network(name, "safetensors");
-        difference =
-            difference.max(export(setting, images, torch, &candidate.genotype, &weights, path)?);
+        difference = difference.max(export(setting, torch, &candidate.genotype, &weights, path)?);
     }
     progress.finish();
     let paths: Vec<PathBuf> = candidates.iter().map(|(_, _, path)| path.clone()).collect();
@@ -72,7 +70,6 @@ pub(crate) fn deliver(
 /// logits on real images.
 pub(crate) fn export(
     setting: &Setting,
-    images: &Splits,
     torch: &mut TorchProcess,
     genotype: &Genotype,
     weights: &Path,
@@ -83,7 +80,7 @@ pub(crate) fn export(
             .with_context(|| format!("cannot make `{}`", folder.display()))?;
     }
     torch.extract(genotype, weights)?;
-    let network = setting.space.network(genotype);
+    let (network, images) = (setting.space.network(genotype), &setting.images);
     let normalization = &images.normalization;
     let info = ModelInfo {
         labels: images.test.labels.clone(),

@@ -1,9 +1,6 @@
 //! The run folder: every file of a run, and what of it is there already.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -22,28 +19,29 @@ impl Folder {
         )
     }
 
-    /// Makes the folder and copies the configuration into it; a folder of the same configuration is gone on with.
-    pub(crate) fn begin(self, config: &Config) -> Result<Self> {
-        let copy = self.config();
-        if copy.exists() {
-            if Config::load(&copy)? != *config {
-                bail!(
-                    "`{}` holds a run of another configuration; hint: name another folder with --out, or remove it",
-                    self.0.display()
-                );
-            }
-            return Ok(self);
+    /// Refuses a folder that holds a run of another configuration.
+    pub(crate) fn check(&self, config: &Config) -> Result<()> {
+        if self.config().exists() && Config::load(&self.config())? != *config {
+            bail!(
+                "`{}` holds a run of another configuration; hint: name another folder with --out, or remove it",
+                self.0.display()
+            );
         }
-        fs::create_dir_all(&self.0)
-            .with_context(|| format!("cannot make the run folder `{}`", self.0.display()))?;
+        Ok(())
+    }
+
+    /// Makes the folder and copies the configuration into it; a run that was begun is gone on with.
+    pub(crate) fn begin(&self, config: &Config) -> Result<()> {
+        if self.config().exists() {
+            return Ok(());
+        }
         let text = toml::to_string(config)?;
-        write_file(&copy, text.as_bytes()).with_context(|| {
+        write_file(&self.config(), text.as_bytes()).with_context(|| {
             format!(
-                "cannot write into the run folder `{}`; hint: name another with --out",
+                "cannot make the run folder `{}`; hint: name another with --out",
                 self.0.display()
             )
-        })?;
-        Ok(self)
+        })
     }
 
     /// A folder in which a run was begun, with its configuration.

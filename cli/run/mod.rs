@@ -45,8 +45,6 @@ pub(crate) fn execute(args: &Run, as_json: bool) -> Result<ExitCode> {
 
 fn run(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result<RunResult> {
     let mut clock = Clock::start();
-    // What cannot be trained is refused before anything is measured.
-    drop(setting.torch()?);
     let table = latency::table(setting, accept_noise, progress)?;
     let limit = latency::limit(setting, &table, progress)?;
     clock.lap("profile");
@@ -59,16 +57,8 @@ fn run(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result
     let mut choice = choose::choose(setting, &table, limit.seconds, &mut torch, progress)?;
     clock.lap("search");
 
-    let images = setting.images()?;
-    let (difference, hygiene) = deliver::deliver(
-        setting,
-        &images,
-        &table,
-        &mut torch,
-        &mut choice,
-        accept_noise,
-        progress,
-    )?;
+    let (difference, hygiene) =
+        deliver::deliver(setting, &table, &mut torch, &mut choice, accept_noise, progress)?;
     clock.lap("deliver");
 
     plot(setting, &choice, limit.seconds)?;
@@ -85,7 +75,7 @@ fn run(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result
         model: "model.onnx".to_owned(),
         supernet_evaluations: evaluations as u64,
         logits_max_difference: difference,
-        test_images: images.test.len(),
+        test_images: setting.images.test.len(),
         hygiene,
         seconds: clock.laps,
         validation: table.validation,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
-use netfit_data::{Splits, describe, load};
+use netfit_data::{Splits, load};
 use netfit_profiler::CpuDevice;
 use netfit_search::{TorchProcess, job::Open};
 use netfit_spaces::Space;
@@ -11,31 +11,35 @@ use netfit_spaces::Space;
 use super::Folder;
 use crate::{config::Config, runtime};
 
-/// A configuration, the space that it searches for its data, and the run folder.
+/// A configuration, its images, the space that it searches for them, and the run folder.
 pub(crate) struct Setting {
     pub(crate) config: Config,
+    pub(crate) images: Splits,
     pub(crate) space: Space,
     pub(crate) folder: Folder,
 }
 
 impl Setting {
-    /// Checks everything that a run needs, and only then makes the folder.
+    /// Checks everything that a run needs, what can be trained included, and only then makes the folder.
     pub(crate) fn begin(config: Config, folder: Folder) -> Result<Self> {
-        let space = space(&config)?;
-        runtime::torch_program()?;
-        let folder = folder.begin(&config)?;
-        Ok(Self { config, space, folder })
+        folder.check(&config)?;
+        let setting = Self::new(config, folder)?;
+        drop(setting.torch()?);
+        setting.folder.begin(&setting.config)?;
+        Ok(setting)
     }
 
     /// A run that was begun.
     pub(crate) fn existing(path: &Path) -> Result<Self> {
         let (folder, config) = Folder::existing(path)?;
-        Ok(Self { space: space(&config)?, config, folder })
+        Self::new(config, folder)
     }
 
-    /// The images of all three parts.
-    pub(crate) fn images(&self) -> Result<Splits> {
-        Ok(load(&self.config.data, self.config.training.holdout, self.config.seed)?)
+    fn new(config: Config, folder: Folder) -> Result<Self> {
+        let images = load(&config.data, config.training.holdout, config.seed)?;
+        let (shape, classes) = (images.train.shape, images.train.labels.len());
+        let space = Space::load(&config.space)?.for_task(shape, classes)?;
+        Ok(Self { config, images, space, folder })
     }
 
     /// Starts the process that trains.
@@ -55,10 +59,4 @@ impl Setting {
         let device = &self.config.device;
         runtime::device(device.kind()?, device.threads, device.batch)
     }
-}
-
-/// The configured space, for the data's images and classes.
-fn space(config: &Config) -> Result<Space> {
-    let images = describe(&config.data)?;
-    Ok(Space::load(&config.space)?.for_task(images.shape, images.classes())?)
 }
