@@ -129,6 +129,9 @@ pub(crate) struct Validate {
     /// Judge the table although it was measured on another device.
     #[arg(long)]
     pub(crate) force: bool,
+    /// Judge the table although the machine was disturbed; the result is marked.
+    #[arg(long)]
+    pub(crate) accept_noise: bool,
 }
 
 #[derive(Debug, Args)]
@@ -166,7 +169,7 @@ pub(crate) enum StrategyName {
 
 #[derive(Debug, Args)]
 pub(crate) struct Search {
-    /// A preset or a TOML file; with `--accuracy supernet:RUN` it is the run's own.
+    /// A preset or a TOML file; with `--accuracy supernet:RUN` that of the run.
     #[arg(long)]
     pub(crate) space: String,
     /// The latency table of that space.

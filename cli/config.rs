@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use netfit_data::DataSpec;
 use netfit_search::{Budget, job::Training};
+use netfit_spaces::Space;
 use serde::{Deserialize, Serialize};
 
 use crate::args::DeviceKind;
+
+const COMPLETE: &str = "examples/fashion-mnist.toml is a complete one";
 
 /// A run: space, data, device and budget; everything else has a default.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -75,13 +78,17 @@ impl Config {
     /// Reads and checks a configuration; relative paths are taken from its folder, or else from the current one.
     pub(crate) fn load(path: &Path) -> Result<Self> {
         let shown = path.display();
-        let text = std::fs::read_to_string(path).with_context(|| {
-            format!("cannot read the configuration `{shown}`; hint: examples/fashion-mnist.toml is a complete one")
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            anyhow!("cannot read the configuration `{shown}`: {error}; hint: {COMPLETE}")
         })?;
-        let mut config: Self =
-            toml::from_str(&text).with_context(|| format!("configuration `{shown}`"))?;
+        let mut config: Self = toml::from_str(&text).map_err(|error| {
+            let line = error.span().map_or_else(String::new, |span| {
+                format!(", line {}", text[..span.start].matches('\n').count() + 1)
+            });
+            anyhow!("configuration `{shown}`{line}: {}; hint: {COMPLETE}", error.message())
+        })?;
         let folder = path.parent().unwrap_or(Path::new("."));
-        if config.space.contains('/') {
+        if Space::is_file(&config.space) {
             config.space = resolve(folder, Path::new(&config.space)).to_string_lossy().into_owned();
         }
         let data = config.data.path().to_path_buf();

@@ -1,5 +1,7 @@
 //! `netfit`: the command line. It links no libtorch; training runs in `netfit-torch`.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod args;
 mod commands;
 mod config;
@@ -16,15 +18,18 @@ use args::{Cli, Command};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match execute(&cli) {
-        Ok(code) => code,
-        Err(error) => {
-            // One line: the thing and its causes. A standard error that is closed leaves nothing to say.
-            let _ = writeln!(std::io::stderr(), "error: {}", one_line(&error));
-            ExitCode::FAILURE
-        }
+    match Cli::try_parse() {
+        Ok(cli) => execute(&cli).unwrap_or_else(|error| fail(&one_line(&error))),
+        // The help and the version.
+        Err(error) if !error.use_stderr() => error.exit(),
+        Err(error) => fail(&usage(&error.to_string())),
     }
+}
+
+fn fail(message: &str) -> ExitCode {
+    // A standard error that is closed leaves nothing to say.
+    let _ = writeln!(std::io::stderr(), "error: {message}");
+    ExitCode::FAILURE
 }
 
 fn execute(cli: &Cli) -> anyhow::Result<ExitCode> {
@@ -56,5 +61,49 @@ fn one_line(error: &anyhow::Error) -> String {
             text.push_str(&cause);
         }
     }
+    words(&text)
+}
+
+/// What clap says of a wrong command line, on one line. Its own exit status, 2, would read as a missed budget.
+fn usage(message: &str) -> String {
+    let message = message.strip_prefix("error: ").unwrap_or(message);
+    let (what, usage) = message.split_once("Usage: ").unwrap_or((message, ""));
+    let what = words(what.split("For more information").next().unwrap_or(what));
+    match usage.lines().next() {
+        Some(usage) => format!("{what}; hint: {usage}"),
+        None => format!("{what}; hint: see --help"),
+    }
+}
+
+fn words(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn usage_errors_are_one_line_with_a_hint() {
+        for (arguments, expected) in [
+            (
+                &["run"][..],
+                "required arguments were not provided: <CONFIG>; hint: netfit run <CONFIG>",
+            ),
+            (&["frobnicate"], "unrecognized subcommand 'frobnicate'; hint: netfit"),
+            (&["measure", "x", "--threads", "0"], "0 is not in 1..=1024; hint: see --help"),
+        ] {
+            let arguments = std::iter::once(&"netfit").chain(arguments);
+            let message = usage(&Cli::try_parse_from(arguments).unwrap_err().to_string());
+            assert!(message.contains(expected), "{message}");
+            assert!(!message.contains('\n') && !message.starts_with("error"), "{message}");
+        }
+    }
 }

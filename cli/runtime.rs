@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use atomic_write_file::AtomicWriteFile;
 use netfit_profiler::CpuDevice;
 
@@ -21,16 +21,31 @@ pub(crate) fn write_file(path: &Path, content: &[u8]) -> io::Result<()> {
     file.commit()
 }
 
-/// Fails before long work if a file could not be written at its end.
+/// Fails before long work if a file could not be written at its end; makes and leaves nothing.
 pub(crate) fn check_writable(path: &Path) -> Result<()> {
-    let folder =
-        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)
-        .and_then(|()| AtomicWriteFile::open(path))
-        .and_then(AtomicWriteFile::discard)
-        .with_context(|| {
-            format!("cannot write `{}`; hint: name another place with --out", path.display())
-        })
+    let above = path
+        .ancestors()
+        .skip(1)
+        .map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder });
+    let checked = if path.is_dir() {
+        Err(io::ErrorKind::IsADirectory.into())
+    } else {
+        above
+            .filter(|folder| folder.symlink_metadata().is_ok())
+            .take(1)
+            .try_for_each(|folder| tempfile::tempfile_in(folder).map(drop))
+    };
+    checked.map_err(|error: io::Error| {
+        anyhow!("cannot write `{}`: {error}; hint: name another place", path.display())
+    })
+}
+
+/// Makes the folders above a file.
+pub(crate) fn make_folder_of(path: &Path) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new(""));
+    std::fs::create_dir_all(folder).map_err(|error| {
+        anyhow!("cannot make `{}`: {error}; hint: name another place", folder.display())
+    })
 }
 
 /// The program that trains: beside this one.
@@ -65,5 +80,26 @@ pub(crate) fn device(kind: DeviceKind, threads: u16, batch: u16) -> Result<CpuDe
                 usize::from(batch),
             )?)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checking_a_place_makes_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, "kept").unwrap();
+        for fine in ["file", "new", "new/deep/down"] {
+            check_writable(&folder.path().join(fine)).unwrap();
+        }
+        for wrong in ["file/below", "file/deep/down", ""] {
+            let message = check_writable(&folder.path().join(wrong)).unwrap_err().to_string();
+            assert!(message.contains("cannot write") && message.contains("hint:"), "{message}");
+        }
+        assert_eq!(std::fs::read_to_string(&file).unwrap(), "kept");
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -1,6 +1,6 @@
 //! `netfit export`: a subnet of a run's supernet as an ONNX file.
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde_json::json;
 
 use crate::{args::Export, output, run, runtime::check_writable};
@@ -8,9 +8,13 @@ use crate::{args::Export, output, run, runtime::check_writable};
 pub(crate) fn execute(args: &Export, as_json: bool) -> Result<()> {
     let setting = run::Setting::existing(&args.run)?;
     let genotype = setting.space.parse(&args.genotype)?;
-    check_writable(&args.out)?;
-    let mut torch = setting.torch()?;
     let weights = args.out.with_extension("safetensors");
+    if weights == args.out {
+        bail!("--out `{}`: the weights take that name; hint: end it in .onnx", args.out.display());
+    }
+    check_writable(&args.out)?;
+    check_writable(&weights)?;
+    let mut torch = setting.torch()?;
     let difference = run::export(&setting, &mut torch, &genotype, &weights, &args.out)?;
     if as_json {
         return output::json(&json!({

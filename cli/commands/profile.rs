@@ -10,12 +10,12 @@ use crate::{
     args::Profile,
     format, output, plots,
     progress::Progress,
-    runtime::{self, check_writable},
+    runtime::{self, check_writable, make_folder_of},
 };
 
 pub(crate) fn execute(args: &Profile, as_json: bool) -> Result<()> {
     let space = Space::load(&args.space)?;
-    check_writable(&args.out)?;
+    std::iter::once(&args.out).chain(&args.plot).try_for_each(|path| check_writable(path))?;
     let options = ProfileOptions {
         calibration: args.calibration,
         validation: args.validation,
@@ -27,6 +27,7 @@ pub(crate) fn execute(args: &Profile, as_json: bool) -> Result<()> {
     let mut progress = Progress::new();
     let table = profile(&space, &mut device, &options, &mut progress.of_profiler())?;
     progress.finish();
+    make_folder_of(&args.out)?;
     table.save(&args.out)?;
     if let Some(path) = &args.plot {
         plot(path, &table, &space)?;

@@ -14,14 +14,16 @@ use crate::{
     format, output, plots,
     progress::Progress,
     run,
+    runtime::check_writable,
 };
 
 pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
     let budget: Budget = args.budget.parse()?;
+    args.plot.iter().try_for_each(|path| check_writable(path))?;
     let table = LatencyTable::load(&args.table)?;
     let source = Source::open(args)?;
     let space = match &source {
-        Source::Supernet(setting, _) => setting.space.clone(),
+        Source::Supernet(setting, _) => of_run(setting, &args.space)?,
         _ => Space::load(&args.space)?,
     };
     table.check_space(&space)?;
@@ -55,6 +57,17 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
         return output::json(&result);
     }
     print(&result)
+}
+
+/// The space of a run, which `named` must name.
+fn of_run(setting: &run::Setting, named: &str) -> Result<Space> {
+    let space = &setting.space;
+    let task = space.spec();
+    if Space::load(named)?.for_task(task.input.parse()?, task.classes)?.id() != space.id() {
+        let run = setting.folder.path().display();
+        bail!("--space `{named}` is not that of `{run}`; hint: it is `{}`", setting.config.space);
+    }
+    Ok(space.clone())
 }
 
 /// Where accuracies come from.

@@ -27,9 +27,13 @@ pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
     if !args.force {
         table.check_device(&device.fingerprint())?;
     }
-    let options = ProfileOptions { seed: args.seed, ..ProfileOptions::default() };
+    let options = ProfileOptions {
+        seed: args.seed,
+        accept_noise: args.accept_noise,
+        ..ProfileOptions::default()
+    };
     let mut progress = Progress::new();
-    let (validation, _) = validate(
+    let (validation, _, hygiene) = validate(
         &table,
         &space,
         &mut device,
@@ -39,7 +43,9 @@ pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
     )?;
     progress.finish();
     if as_json {
-        return output::json(&validation);
+        let mut result = serde_json::to_value(&validation)?;
+        result["hygiene"] = serde_json::to_value(&hygiene)?;
+        return output::json(&result);
     }
     let rows = [
         profile::errors("table", &validation.errors),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use netfit_data::{Dataset, Splits};
 use netfit_export::{ModelInfo, Weights, save_model, to_onnx};
 use netfit_latency_tables::{Hygiene, LatencyTable};
@@ -11,7 +11,7 @@ use netfit_search::TorchProcess;
 use netfit_spaces::Genotype;
 
 use super::{Setting, choose::Choice, latency::careful, result::Candidate};
-use crate::progress::Progress;
+use crate::{progress::Progress, runtime::make_folder_of};
 
 /// Test images on which ONNX Runtime's logits are compared with torch's.
 const COMPARED: usize = 64;
@@ -75,10 +75,7 @@ pub(crate) fn export(
     weights: &Path,
     model: &Path,
 ) -> Result<f64> {
-    if let Some(folder) = weights.parent() {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make `{}`", folder.display()))?;
-    }
+    make_folder_of(weights)?;
     torch.extract(genotype, weights)?;
     let (network, images) = (setting.space.network(genotype), &setting.images);
     let normalization = &images.normalization;

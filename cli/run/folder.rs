@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, anyhow, bail};
 
 use crate::{config::Config, runtime::write_file};
 
@@ -36,9 +36,9 @@ impl Folder {
             return Ok(());
         }
         let text = toml::to_string(config)?;
-        write_file(&self.config(), text.as_bytes()).with_context(|| {
-            format!(
-                "cannot make the run folder `{}`; hint: name another with --out",
+        write_file(&self.config(), text.as_bytes()).map_err(|error| {
+            anyhow!(
+                "cannot make the run folder `{}`: {error}; hint: name another with --out",
                 self.0.display()
             )
         })

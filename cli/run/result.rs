@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result};
-use netfit_latency_tables::{Fingerprint, Hygiene, Validation};
+use netfit_latency_tables::{Fingerprint, Hygiene, Validation, Verdict};
 use netfit_predictors::Evaluation;
 use netfit_spaces::{Genotype, MultiplyAdds, Network, Parameters};
 use serde::{Deserialize, Serialize};
@@ -140,6 +140,11 @@ impl RunResult {
             "budget {requested} = {}; measured median {measured}: {verdict} budget",
             format::seconds(*seconds)
         ))?;
+        if self.hygiene.verdict == Verdict::NoiseAccepted {
+            output::text(
+                "the machine was disturbed while the files were measured (--accept-noise)",
+            )?;
+        }
         output::text(&format!("model   {}", folder.join(&self.model).display()))?;
         output::text(&format!("result  {}", folder.join("result.json").display()))
     }

@@ -23,6 +23,7 @@ impl Setting {
     /// Checks everything that a run needs, what can be trained included, and only then makes the folder.
     pub(crate) fn begin(config: Config, folder: Folder) -> Result<Self> {
         folder.check(&config)?;
+        runtime::check_writable(&folder.config())?;
         let setting = Self::new(config, folder)?;
         drop(setting.torch()?);
         setting.folder.begin(&setting.config)?;

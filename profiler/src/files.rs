@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use netfit_latency_tables::{Hygiene, LatencyTable, mad};
+use netfit_latency_tables::{Hygiene, LatencyTable, mad, median};
 use netfit_spaces::Network;
 use serde::{Deserialize, Serialize};
 
@@ -15,13 +15,13 @@ use crate::{
 /// The measured latency of a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FileTiming {
-    /// Raw seconds: what a budget is about. The mean over processes.
+    /// Raw seconds: what a budget is about. The median over processes of each one's median burst.
     pub seconds: f64,
     /// The same in each process.
     pub processes_s: Vec<f64>,
     /// Median absolute deviation of the bursts, raw seconds.
     pub mad_s: f64,
-    /// Seconds at the speed that the reference network had when the table was made.
+    /// Seconds at the speed that the reference network had when the table was made: the table's own estimate.
     pub normalised_s: f64,
 }
 
@@ -57,20 +57,19 @@ pub fn time_files(
     let timings = (0..paths.len()).map(|index| {
         let relative: Vec<f64> =
             processes.iter().map(|paired| estimate(&paired.ratios[index])).collect();
-        let processes_s: Vec<f64> = relative
+        let processes_s: Vec<f64> = processes
             .iter()
-            .zip(&processes)
-            .map(|(ratio, paired)| ratio * paired.reference_s)
+            .map(|paired| median(&paired.ratios[index]) * paired.reference_s)
             .collect();
         let bursts: Vec<f64> = processes
             .iter()
             .flat_map(|paired| paired.ratios[index].iter().map(|ratio| ratio * paired.reference_s))
             .collect();
-        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         FileTiming {
-            seconds: mean(&processes_s),
+            seconds: median(&processes_s),
             mad_s: mad(&bursts),
-            normalised_s: mean(&relative) * table.reference.median_s,
+            normalised_s: relative.iter().sum::<f64>() / relative.len() as f64
+                * table.reference.median_s,
             processes_s,
         }
     });

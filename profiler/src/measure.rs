@@ -50,6 +50,8 @@ pub struct Measurement {
     pub samples: usize,
     /// Median call of each process.
     pub processes_s: Vec<f64>,
+    /// Largest relative distance of a process's median call from `median_s`.
+    pub drift: f64,
     /// The device.
     pub fingerprint: Fingerprint,
 }
@@ -87,8 +89,11 @@ pub fn measure(
         calls.extend(&times[0]);
     }
     progress(Progress::new("measuring the model", options.processes, options.processes));
+    let median_s = median(&processes_s);
+    let distance = |process: &f64| (process / median_s - 1.0).abs();
     Ok(Measurement {
-        median_s: median(&processes_s),
+        median_s,
+        drift: processes_s.iter().map(distance).fold(0.0, f64::max),
         mad_s: mad(&calls),
         p95_s: quantile(&calls, 0.95),
         p99_s: quantile(&calls, 0.99),
@@ -116,6 +121,9 @@ mod tests {
         assert!((measured.median_s / 1e-6 - 1.0).abs() < 0.02, "{measured:?}");
         assert!((measured.p95_s / 1.0857e-6 - 1.0).abs() < 0.02, "{measured:?}");
         assert!(measured.p99_s > measured.p95_s);
+        let farthest = measured.processes_s.iter().map(|s| (s - measured.median_s).abs());
+        let farthest = farthest.fold(0.0, f64::max) / measured.median_s;
+        assert!((measured.drift - farthest).abs() < 1e-12 && farthest > 0.0, "{measured:?}");
     }
 
     #[test]

@@ -237,7 +237,7 @@ mod tests {
             let options = ProfileOptions { seed, ..options() };
             let table = table(&mut device, &options).unwrap();
             let fresh = ProfileOptions { seed: seed + 100, ..options };
-            let (validation, _) =
+            let (validation, _, _) =
                 crate::validate(&table, &space, &mut device, 40, &fresh, &mut |_| {}).unwrap();
             assert!(validation.errors.rmspe < 0.02, "{validation:?}");
             covered += validation.interval_coverage * 40.0;

@@ -42,11 +42,11 @@ pub fn validate(
     count: usize,
     options: &ProfileOptions,
     progress: &mut dyn FnMut(Progress),
-) -> Result<(Validation, Vec<NetworkTiming>)> {
+) -> Result<(Validation, Vec<NetworkTiming>, Hygiene)> {
     let seen = table.calibration_networks.iter().chain(&table.validation_networks);
     let seen: HashSet<Genotype> = seen.map(|timing| timing.genotype.clone()).collect();
     let mut random = Random::new(options.seed, "validated networks");
     let drawn = draw(space, count, &seen, &mut random)?;
-    let (timings, _) = time_networks(table, space, device, &drawn, options, progress)?;
-    Ok((Validation::judge(table, &truths(space, &timings))?, timings))
+    let (timings, hygiene) = time_networks(table, space, device, &drawn, options, progress)?;
+    Ok((Validation::judge(table, &truths(space, &timings))?, timings, hygiene))
 }

@@ -36,7 +36,9 @@ pub enum Error {
         presets: Vec<&'static str>,
     },
     /// A space file that cannot be read.
-    #[error("cannot read space `{path}`: {source}")]
+    #[error(
+        "cannot read space `{path}`: {source}; hint: give the path of a TOML file, or the name of a preset"
+    )]
     Read {
         /// The file.
         path: std::path::PathBuf,
@@ -44,7 +46,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// A space file that is not what [`crate::SpaceSpec`] describes.
-    #[error("space `{name}`: {message}")]
+    #[error("space `{name}`: {message}; hint: spaces/presets/ofa-28.toml is a complete one")]
     Toml {
         /// The file or preset.
         name: String,
@@ -60,7 +62,9 @@ pub enum Error {
         reason: String,
     },
     /// A genotype that does not belong to the space.
-    #[error("genotype `{genotype}` is not in space `{space}`: {reason}")]
+    #[error(
+        "genotype `{genotype}` is not in space `{space}`: {reason}; hint: a genotype is one digit for each choice, as `netfit space` prints it"
+    )]
     Genotype {
         /// The genotype as it was found.
         genotype: String,

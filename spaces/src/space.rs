@@ -100,14 +100,17 @@ impl Space {
     /// # Errors
     /// An unknown preset, an unreadable file, an unknown key or a space that contradicts itself.
     pub fn load(name: &str) -> Result<Self> {
-        let is_file =
-            name.contains('/') || Path::new(name).extension().is_some_and(|end| end == "toml");
-        if !is_file {
+        if !Self::is_file(name) {
             return Self::preset(name);
         }
         let text = std::fs::read_to_string(name)
             .map_err(|source| Error::Read { path: name.into(), source })?;
         Self::from_toml(name, &text)
+    }
+
+    /// Whether [`Space::load`] takes `name` for the path of a file.
+    pub fn is_file(name: &str) -> bool {
+        name.contains('/') || Path::new(name).extension().is_some_and(|end| end == "toml")
     }
 
     /// One of [`PRESETS`].

@@ -1,0 +1,117 @@
+//! `netfit run` from end to end.
+
+use std::{fs, path::Path};
+
+use netfit_spaces::Random;
+use serde_json::Value;
+
+use crate::cli::{advice, configure, error, images, json, netfit, text};
+
+/// The main job on a small problem: every file is there, and the numbers in them agree with each other.
+#[test]
+fn a_run_ends_in_a_measured_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    images(&data, 480, 90);
+    let config = configure(folder.path(), "90% of full", "seed = 5");
+    let out = folder.path().join("out");
+    let arguments = ["run", &config, "--out", text(&out), "--accept-noise", "--json"];
+    let output = netfit(&arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let code = output.status.code();
+    assert!(code == Some(0) || code == Some(2), "{errors}");
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let stored: Value =
+        serde_json::from_str(&fs::read_to_string(out.join("result.json")).unwrap()).unwrap();
+    assert_eq!(result, stored);
+
+    let (chosen, full) = (&result["chosen"], &result["full"]);
+    let number = |value: &Value| value.as_f64().unwrap();
+    let budget = number(&result["budgets"][0]["seconds"]);
+    assert_eq!(result["within_budget"], number(&chosen["latency_measured_s"]) <= budget);
+    assert_eq!(code == Some(0), result["within_budget"] == true);
+    assert!((number(&result["budgets"][0]["full_s"]) * 0.9 - budget).abs() < 1e-12);
+    assert!(number(&chosen["latency_interval_s"][1]) <= budget);
+    assert!(number(&chosen["parameters"]) <= number(&full["parameters"]));
+    assert!(number(&result["logits_max_difference"]) <= 1e-4);
+    assert!(number(&chosen["accuracy_test"]) > 0.6, "chance is 0.33: {chosen}");
+    for name in ["chosen", "random_best", "random_equal_latency", "full"] {
+        for key in
+            ["latency_predicted_s", "latency_measured_s", "accuracy_supernet", "accuracy_test"]
+        {
+            assert!(result[name][key].is_number(), "{name} {key}");
+        }
+    }
+    let best = |name: &str| number(&result[name]["accuracy_supernet"]);
+    assert!(best("chosen") <= 1.0 && best("random_best") <= 1.0);
+    for file in [
+        "table.json",
+        "journal.jsonl",
+        "predictor.safetensors",
+        "plots/pareto.svg",
+        "plots/latency.svg",
+    ] {
+        assert!(out.join(file).is_file(), "{file}");
+    }
+
+    let model = out.join("model.onnx");
+    let metadata = netfit_export::read_metadata(&model).unwrap();
+    assert_eq!(metadata["labels"], r#"["0","1","2"]"#);
+    assert!(metadata["preprocessing"].contains("mean"));
+    assert_eq!(metadata["genotype"], chosen["genotype"].as_str().unwrap());
+    runtimes_agree(&model);
+    let measured = json(&["measure", text(&model), "--samples", "60"]);
+    let times = ["median_s", "p95_s", "p99_s"].map(|key| number(&measured[key]));
+    assert!(times[0] > 0.0 && times.is_sorted(), "{measured}");
+    assert_eq!((&measured["samples"], &measured["fingerprint"]["batch"]), (&60.into(), &1.into()));
+    assert!(number(&measured["mad_s"]) >= 0.0 && number(&measured["drift"]) >= 0.0, "{measured}");
+    only_its_own_space(&out);
+
+    // A complete run is shown again, and a folder of another configuration is refused.
+    assert_eq!(json_of(&arguments), result);
+    let other = configure(folder.path(), "95% of full", "seed = 5");
+    assert!(error(&["run", &other, "--out", text(&out)]).contains("another configuration"));
+}
+
+/// A supernet is searched in its own space and no other.
+fn only_its_own_space(run: &Path) {
+    let (table, supernet) = (run.join("table.json"), format!("supernet:{}", text(run)));
+    let search = ["search", "--table", text(&table), "--accuracy", &supernet, "--budget", "1s"];
+    let message = advice(&[&search[..], &["--space", "ofa-28"]].concat());
+    assert!(message.contains("--space `ofa-28` is not that of"), "{message}");
+    let space = run.with_file_name("space.toml");
+    let found = json(&[&search[..], &["--space", text(&space), "--evaluations", "3"]].concat());
+    assert_eq!(found["evaluations"], 3);
+    for key in ["genotype", "accuracy", "latency_s", "latency_interval_s"] {
+        assert!(!found["best"][key].is_null(), "{key}: {found}");
+    }
+}
+
+fn json_of(arguments: &[&str]) -> Value {
+    serde_json::from_slice(&netfit(arguments).output().unwrap().stdout).unwrap()
+}
+
+/// ONNX Runtime and tract, two independent runtimes, on the same images.
+fn runtimes_agree(model: &Path) {
+    use tract_onnx::prelude::*;
+    let mut random = Random::new(9, "pixels");
+    let pixels: Vec<f32> = (0..2 * 196).map(|_| random.normal() as f32).collect();
+    let mut session = netfit_profiler::Session::open(model, 1).unwrap();
+    let first = session.logits(&pixels, &[2, 1, 14, 14]).unwrap();
+    let input = Tensor::from_shape(&[2, 1, 14, 14], &pixels).unwrap();
+    let plan = tract_onnx::onnx()
+        .model_for_path(model)
+        .unwrap()
+        .with_input_fact(0, f32::fact([2, 1, 14, 14]).into())
+        .unwrap()
+        .into_optimized()
+        .unwrap()
+        .into_runnable()
+        .unwrap();
+    let outputs = plan.run(tvec!(input.into())).unwrap();
+    let second = outputs[0].to_plain_array_view::<f32>().unwrap();
+    for (a, b) in first.iter().zip(second.iter()) {
+        assert!((a - b).abs() < 1e-4, "{a} {b}");
+    }
+}
