@@ -118,8 +118,8 @@ pub(crate) struct Validate {
     /// The latency table.
     pub(crate) table: PathBuf,
     /// How many random networks; those on which the table was calibrated are not drawn.
-    #[arg(long, default_value_t = 50)]
-    pub(crate) networks: usize,
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(2..))]
+    pub(crate) networks: u16,
     /// Seed of the random networks.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,

@@ -194,6 +194,8 @@ fn a_wrong_command_line_is_an_error_as_any_other() {
     assert!(advice(&["run"]).contains("<CONFIG>"));
     assert!(advice(&["frobnicate"]).contains("frobnicate"));
     assert!(advice(&["measure", "model.onnx", "--threads", "0"]).contains("--threads"));
+    // No errors can be told of fewer than two networks.
+    assert!(advice(&["validate", "table.json", "--networks", "1"]).contains("--networks"));
     let help = netfit(&["--help"]).output().unwrap();
     assert!(help.status.success() && help.stderr.is_empty());
     assert!(String::from_utf8(help.stdout).unwrap().contains("profile"));

@@ -37,7 +37,7 @@ pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
         &table,
         &space,
         &mut device,
-        args.networks,
+        usize::from(args.networks),
         &options,
         &mut progress.of_profiler(),
     )?;
