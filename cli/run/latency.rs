@@ -49,6 +49,7 @@ pub(crate) fn table(
 pub(crate) fn limit(
     setting: &Setting,
     table: &LatencyTable,
+    accept_noise: bool,
     progress: &mut Progress,
 ) -> Result<Limit> {
     let path = setting.folder.budget();
@@ -59,7 +60,7 @@ pub(crate) fn limit(
     let limit = match requested {
         Budget::Seconds(seconds) => Limit { requested, seconds, full_s: None },
         Budget::ShareOfFull(_) => {
-            let full_s = full_network(setting, table, progress)?;
+            let full_s = full_network(setting, table, accept_noise, progress)?;
             Limit { requested, seconds: requested.resolve(full_s)?, full_s: Some(full_s) }
         }
     };
@@ -81,12 +82,13 @@ pub(crate) fn careful() -> ProfileOptions {
     }
 }
 
-fn full_network(setting: &Setting, table: &LatencyTable, progress: &mut Progress) -> Result<f64> {
-    let options = ProfileOptions {
-        seed: setting.config.seed,
-        accept_noise: true,
-        ..ProfileOptions::default()
-    };
+fn full_network(
+    setting: &Setting,
+    table: &LatencyTable,
+    accept_noise: bool,
+    progress: &mut Progress,
+) -> Result<f64> {
+    let options = ProfileOptions { seed: setting.config.seed, accept_noise, ..careful() };
     let largest = [setting.space.largest()];
     let mut device = setting.device()?;
     let (timings, _) = time_networks(

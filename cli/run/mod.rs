@@ -46,7 +46,7 @@ pub(crate) fn execute(args: &Run, as_json: bool) -> Result<ExitCode> {
 fn run(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result<RunResult> {
     let mut clock = Clock::start();
     let table = latency::table(setting, accept_noise, progress)?;
-    let limit = latency::limit(setting, &table, progress)?;
+    let limit = latency::limit(setting, &table, accept_noise, progress)?;
     clock.lap("profile");
 
     let mut torch = setting.torch()?;
