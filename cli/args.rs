@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
+use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::device::DeviceSpec;
 
 /// Finds a neural network that meets a latency budget on your own device, and hands you the ONNX file that was
 /// measured to meet it.
@@ -65,25 +68,22 @@ pub(crate) struct SpaceArgs {
     pub(crate) network: Option<String>,
 }
 
-/// The execution provider that is measured.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DeviceKind {
-    /// ONNX Runtime's CPU provider.
-    #[default]
-    Cpu,
+/// What a device does not say itself.
+#[derive(Debug, Args)]
+pub(crate) struct DeviceParameters {
+    /// Threads that one inference may use, where the device does not say; default: 1.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+    /// Images a call, where the device does not say; a latency is that of the whole call; default: 1.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096))]
+    pub(crate) batch: Option<u16>,
 }
 
-#[derive(Debug, Args)]
-pub(crate) struct DeviceArgs {
-    /// The device.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) device: DeviceKind,
-    /// Threads that one inference may use.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) threads: u16,
-    /// Images a call; a latency is that of the whole call.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=4096))]
-    pub(crate) batch: u16,
+impl DeviceParameters {
+    /// The device that `text` and these parameters name together.
+    pub(crate) fn device(&self, text: &str) -> Result<DeviceSpec> {
+        text.parse::<DeviceSpec>()?.complete(self.threads, self.batch)
+    }
 }
 
 #[derive(Debug, Args)]
@@ -91,8 +91,11 @@ pub(crate) struct Profile {
     /// A preset or a TOML file.
     #[arg(long)]
     pub(crate) space: String,
+    /// What it is measured on: cpu, cpu:threads=2, cpu:threads=2,batch=8.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
     #[command(flatten)]
-    pub(crate) device: DeviceArgs,
+    pub(crate) parameters: DeviceParameters,
     /// The latency table to write (JSON).
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
@@ -138,8 +141,11 @@ pub(crate) struct Validate {
 pub(crate) struct Measure {
     /// The ONNX file.
     pub(crate) model: PathBuf,
+    /// What it is measured on: cpu, cpu:threads=2, cpu:threads=2,batch=8.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
     #[command(flatten)]
-    pub(crate) device: DeviceArgs,
+    pub(crate) parameters: DeviceParameters,
     /// Size of a dynamic dimension that is not called `batch`.
     #[arg(long = "dimension", value_name = "NAME=SIZE")]
     pub(crate) dimensions: Vec<String>,

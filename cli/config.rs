@@ -8,7 +8,7 @@ use netfit_search::{Budget, job::Training};
 use netfit_spaces::Space;
 use serde::{Deserialize, Serialize};
 
-use crate::args::DeviceKind;
+use crate::device::{DeviceKind, DeviceSpec};
 
 const COMPLETE: &str = "examples/fashion-mnist.toml is a complete one";
 
@@ -98,7 +98,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<()> {
-        self.device.kind()?;
+        self.device.spec()?;
         self.budget.parse::<Budget>()?;
         if self.device.threads == 0 || self.device.batch == 0 {
             bail!("[device] expected `threads` and `batch` of at least 1");
@@ -119,14 +119,15 @@ impl Config {
 }
 
 impl DeviceConfig {
-    /// The device that `kind` names.
-    pub(crate) fn kind(&self) -> Result<DeviceKind> {
-        match self.kind.as_str() {
-            "cpu" => Ok(DeviceKind::Cpu),
-            other => bail!(
-                "[device] unknown kind `{other}`; hint: `netfit devices` lists those of this machine"
-            ),
-        }
+    /// The device.
+    pub(crate) fn spec(&self) -> Result<DeviceSpec> {
+        let kind: DeviceKind = self.kind.parse().map_err(|reason| {
+            anyhow!(
+                "[device] unknown kind `{}`: {reason}; hint: `netfit devices` lists those of this machine",
+                self.kind
+            )
+        })?;
+        Ok(DeviceSpec::new(kind, self.threads, self.batch))
     }
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use atomic_write_file::AtomicWriteFile;
 use netfit_profiler::CpuDevice;
 
-use crate::args::DeviceKind;
+use crate::device::{DeviceKind, DeviceSpec};
 
 /// Writes a file whole or not at all; folders above it are made.
 pub(crate) fn write_file(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -69,15 +69,15 @@ pub(crate) fn serve_device() -> Result<()> {
 }
 
 /// Starts a process of its own for the device.
-pub(crate) fn device(kind: DeviceKind, threads: u16, batch: u16) -> Result<CpuDevice> {
-    match kind {
+pub(crate) fn device(spec: DeviceSpec) -> Result<CpuDevice> {
+    match spec.kind {
         DeviceKind::Cpu => {
             let program = std::env::current_exe().context("cannot tell where this program is")?;
             Ok(CpuDevice::start(
                 &program,
                 &["device-worker"],
-                usize::from(threads),
-                usize::from(batch),
+                usize::from(spec.threads()),
+                usize::from(spec.batch()),
             )?)
         }
     }

@@ -4,11 +4,11 @@ use anyhow::Result;
 use netfit_profiler::Device as _;
 use serde_json::json;
 
-use crate::{args::DeviceKind, output, runtime};
+use crate::{device::DeviceSpec, output, runtime};
 
 pub(crate) fn execute(as_json: bool) -> Result<()> {
     let mut rows = Vec::new();
-    match runtime::device(DeviceKind::Cpu, 1, 1) {
+    match runtime::device(DeviceSpec::default()) {
         Ok(device) => rows.push(("cpu", device.fingerprint(), None)),
         Err(error) => return Err(error),
     }

@@ -18,8 +18,9 @@ pub(crate) fn execute(args: &Measure, as_json: bool) -> Result<()> {
             _ => bail!("--dimension `{text}`: expected NAME=SIZE, for example height=224"),
         };
     }
+    let spec = args.parameters.device(&args.device)?;
     let options = MeasureOptions { samples: args.samples, dimensions, ..MeasureOptions::default() };
-    let mut device = runtime::device(args.device.device, args.device.threads, args.device.batch)?;
+    let mut device = runtime::device(spec)?;
     let mut progress = Progress::new();
     let measured = measure(&args.model, &mut device, &options, &mut progress.of_profiler())?;
     progress.finish();

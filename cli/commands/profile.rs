@@ -14,6 +14,7 @@ use crate::{
 };
 
 pub(crate) fn execute(args: &Profile, as_json: bool) -> Result<()> {
+    let spec = args.parameters.device(&args.device)?;
     let space = Space::load(&args.space)?;
     std::iter::once(&args.out).chain(&args.plot).try_for_each(|path| check_writable(path))?;
     let options = ProfileOptions {
@@ -23,7 +24,7 @@ pub(crate) fn execute(args: &Profile, as_json: bool) -> Result<()> {
         accept_noise: args.accept_noise,
         ..ProfileOptions::default()
     };
-    let mut device = runtime::device(args.device.device, args.device.threads, args.device.batch)?;
+    let mut device = runtime::device(spec)?;
     let mut progress = Progress::new();
     let table = profile(&space, &mut device, &options, &mut progress.of_profiler())?;
     progress.finish();

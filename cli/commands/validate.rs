@@ -6,8 +6,9 @@ use netfit_profiler::{Device as _, ProfileOptions, validate};
 use netfit_spaces::Space;
 
 use crate::{
-    args::{DeviceKind, Validate},
+    args::Validate,
     commands::profile,
+    device::{DeviceKind, DeviceSpec},
     format, output,
     progress::Progress,
     runtime,
@@ -23,7 +24,7 @@ pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
     else {
         bail!("`{}`: expected threads and batch below 65,536", args.table.display());
     };
-    let mut device = runtime::device(DeviceKind::Cpu, threads, batch)?;
+    let mut device = runtime::device(DeviceSpec::new(DeviceKind::Cpu, threads, batch))?;
     if !args.force {
         table.check_device(&device.fingerprint())?;
     }

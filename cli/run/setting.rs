@@ -57,7 +57,6 @@ impl Setting {
 
     /// Starts the process that measures.
     pub(crate) fn device(&self) -> Result<CpuDevice> {
-        let device = &self.config.device;
-        runtime::device(device.kind()?, device.threads, device.batch)
+        runtime::device(self.config.device.spec()?)
     }
 }
