@@ -237,7 +237,7 @@ impl Columns {
 }
 
 /// The `ceil((n + 1) coverage)`-th smallest relative error.
-fn conformal(predicted: &[f64], measured: &[f64]) -> f64 {
+pub(crate) fn conformal(predicted: &[f64], measured: &[f64]) -> f64 {
     let mut errors: Vec<f64> =
         predicted.iter().zip(measured).map(|(p, m)| (m / p - 1.0).abs()).collect();
     errors.sort_by(f64::total_cmp);

@@ -104,6 +104,25 @@ pub enum Error {
         /// How many there are.
         found: usize,
     },
+    /// A percentile that the table does not predict.
+    #[error(
+        "no percentile {asked} in the latency table, it has {}; hint: profile again with --percentiles 95,99",
+        listed(known)
+    )]
+    Percentile {
+        /// The percentile.
+        asked: f64,
+        /// Those that the table predicts; 50 is the median.
+        known: Vec<f64>,
+    },
+    /// A percentile that is no tail.
+    #[error(
+        "percentile {found} of latency: expected more than 50 and less than 100; hint: 95 and 99 are usual"
+    )]
+    PercentileRange {
+        /// The percentile.
+        found: f64,
+    },
     /// Measurements that no calibration explains.
     #[error(
         "calibration on {networks} networks failed: {reason}; hint: measure again on a quiet machine"
@@ -118,3 +137,12 @@ pub enum Error {
 
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// `50, 95 and 99`.
+fn listed(percentiles: &[f64]) -> String {
+    let texts: Vec<String> = percentiles.iter().map(f64::to_string).collect();
+    match texts.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => texts.concat(),
+    }
+}

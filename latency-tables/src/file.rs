@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::{Error, LatencyTable, Result};
 
 /// The version of the file format that is written; this one and older ones are read.
-pub const FORMAT: u64 = 1;
+pub const FORMAT: u64 = 2;
 const KIND: &str = "netfit latency table";
 
 impl LatencyTable {
@@ -191,9 +191,9 @@ mod tests {
         assert!(message(&path, "").contains("not a whole latency table"));
         assert!(message(&path, "{\"kind\": \"shopping list\"}").contains("expected `kind`"));
         assert!(message(&path, "[]").contains("expected a JSON object"));
-        let future = text.replacen("\"format\": 1", "\"format\": 7", 1);
-        assert!(message(&path, &future).contains("has format 7, this netfit reads up to 1"));
-        let zero = text.replacen("\"format\": 1", "\"format\": 0", 1);
+        let future = text.replacen("\"format\": 2", "\"format\": 7", 1);
+        assert!(message(&path, &future).contains("has format 7, this netfit reads up to 2"));
+        let zero = text.replacen("\"format\": 2", "\"format\": 0", 1);
         assert!(message(&path, &zero).contains("expected a `format`"));
         std::fs::remove_file(&path).unwrap();
         let gone = LatencyTable::load(&path).unwrap_err().to_string();

@@ -24,10 +24,12 @@ mod calibration;
 mod error;
 mod file;
 mod fingerprint;
+mod hygiene;
 mod metrics;
 mod regression;
 mod statistics;
 mod table;
+mod tails;
 mod timing;
 mod validation;
 
@@ -35,8 +37,10 @@ pub use calibration::{Affine, COVERAGE, Calibration, Candidate, Correction, LEAS
 pub use error::{Error, Result};
 pub use file::FORMAT;
 pub use fingerprint::{Difference, Fingerprint};
+pub use hygiene::{Hygiene, Verdict};
 pub use metrics::{Errors, kendall_tau, rmspe, spearman, within};
 pub use statistics::{mad, median, quantile, trimmed_mean};
-pub use table::{Entry, Hygiene, Latency, LatencyTable, Reference, Source, Verdict};
+pub use table::{Entry, Latency, LatencyTable, Reference, Source};
+pub use tails::{Tail, TailTiming, TailValidation};
 pub use timing::{NetworkTiming, Timing};
 pub use validation::Validation;

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use netfit_spaces::{Block, Network, Space};
 use serde::{Deserialize, Serialize};
 
-use crate::{Calibration, Error, Fingerprint, NetworkTiming, Result, Timing, Validation};
+use crate::{
+    Calibration, Error, Fingerprint, Hygiene, NetworkTiming, Result, Tail, TailTiming, Timing,
+    Validation,
+};
 
 /// Measured block latencies of one search space on one device, calibrated and validated on whole networks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +33,13 @@ pub struct LatencyTable {
     pub calibration_networks: Vec<NetworkTiming>,
     /// The networks of the validation.
     pub validation_networks: Vec<NetworkTiming>,
+    /// What turns a predicted median into a percentile of single calls, by rising percentile; empty where only
+    /// medians were measured.
+    #[serde(default)]
+    pub tails: Vec<Tail>,
+    /// The networks whose percentiles were measured.
+    #[serde(default)]
+    pub tail_networks: Vec<TailTiming>,
     /// What the choice of networks followed from.
     pub seed: u64,
     /// How long it took to make the table.
@@ -79,41 +89,17 @@ pub struct Reference {
     pub processes_s: Vec<f64>,
 }
 
-/// Whether the measurements were disturbed.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Hygiene {
-    /// The judgement.
-    pub verdict: Verdict,
-    /// Bursts that count, of all networks in all processes.
-    pub bursts: usize,
-    /// Bursts that were thrown away and repeated.
-    pub repeated: usize,
-    /// Bursts that still look disturbed after all repetitions.
-    pub disturbed: usize,
-    /// Largest relative difference between the reference's latency in a tenth of a process's time and in the whole.
-    pub reference_drift: f64,
-}
-
-/// A judgement on the machine.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Verdict {
-    /// The measurements are sound.
-    Clean,
-    /// They are not, and were asked for all the same.
-    NoiseAccepted,
-}
-
 /// A predicted latency.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Latency {
-    /// The median, at the speed that the reference had when the table was made.
+    /// The median, or the percentile that was asked for ([`LatencyTable::latency_at`]), at the speed that the
+    /// reference had when the table was made.
     pub median_s: f64,
     /// Lower end of the interval.
     pub low_s: f64,
     /// Upper end of the interval.
     pub high_s: f64,
-    /// The median in units of the reference network's latency.
+    /// `median_s` in units of the reference network's latency.
     pub relative: f64,
 }
 
@@ -133,12 +119,16 @@ impl LatencyTable {
 
     /// The latency whose median is `median_s`, with the table's interval around it.
     pub fn latency(&self, median_s: f64) -> Latency {
-        let half = self.calibration.interval;
+        self.around(median_s, self.calibration.interval)
+    }
+
+    /// `seconds` with an interval of the relative half-width `half` around it.
+    pub(crate) fn around(&self, seconds: f64, half: f64) -> Latency {
         Latency {
-            median_s,
-            low_s: median_s * (1.0 - half).max(0.0),
-            high_s: median_s * (1.0 + half),
-            relative: median_s / self.reference.median_s,
+            median_s: seconds,
+            low_s: seconds * (1.0 - half).max(0.0),
+            high_s: seconds * (1.0 + half),
+            relative: seconds / self.reference.median_s,
         }
     }
 
@@ -248,15 +238,11 @@ pub(crate) mod tests {
             calibration: Calibration::fit(&sources, &networks).unwrap(),
             sources,
             validation: None,
-            hygiene: Hygiene {
-                verdict: Verdict::Clean,
-                bursts: 24,
-                repeated: 0,
-                disturbed: 0,
-                reference_drift: 0.0,
-            },
+            hygiene: crate::hygiene::tests::hygiene(),
             calibration_networks: timings,
             validation_networks: Vec::new(),
+            tails: Vec::new(),
+            tail_networks: Vec::new(),
             seed: 0,
             seconds: 0.0,
         }
