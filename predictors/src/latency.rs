@@ -1,9 +1,12 @@
 //! What times genotypes.
 
-use netfit_latency_tables::{Latency, LatencyTable};
+use netfit_latency_tables::{Affine, Latency, LatencyTable};
 use netfit_spaces::{Genotype, Space};
 
 use crate::{BlockSums, Error, Result};
+
+/// The percentile that is the median.
+const MEDIAN: f64 = 50.0;
 
 /// Predicted latencies of a space's networks. Whatever can go wrong goes wrong when a model is built.
 pub trait LatencyModel {
@@ -24,16 +27,41 @@ pub struct TableLatency {
 }
 
 impl TableLatency {
-    /// An index of `table` for the networks of `space`.
+    /// An index of the medians of `table` for the networks of `space`.
     ///
     /// # Errors
     /// A block of the space without an entry, or predictions that are not positive.
     pub fn new(space: &Space, table: &LatencyTable) -> Result<Self> {
+        Self::of_line(space, table, Affine { intercept_s: 0.0, slope: 1.0 }, table.latency(1.0))
+    }
+
+    /// An index of a percentile of single calls, 50 for the median. A percentile is an affine function of the median:
+    /// it goes into the index, so that a look-up costs the same.
+    ///
+    /// # Errors
+    /// As [`Self::new`], and a percentile that the table does not predict.
+    pub fn at_percentile(space: &Space, table: &LatencyTable, percentile: f64) -> Result<Self> {
+        if (percentile - MEDIAN).abs() < 1e-9 {
+            return Self::new(space, table);
+        }
+        let tail = table.tail(percentile)?;
+        let second = Latency {
+            median_s: 1.0,
+            low_s: (1.0 - tail.interval).max(0.0),
+            high_s: 1.0 + tail.interval,
+            relative: 1.0 / table.reference.median_s,
+        };
+        Self::of_line(space, table, tail.correction, second)
+    }
+
+    /// An index of `line` at the table's medians.
+    fn of_line(space: &Space, table: &LatencyTable, line: Affine, second: Latency) -> Result<Self> {
         let sums = BlockSums::new(space, |block| {
-            let line = block.to_string();
-            table.entry(&line).ok_or_else(|| table.missing(&line).into())
+            let text = block.to_string();
+            let seconds = table.entry(&text).ok_or_else(|| table.missing(&text))?;
+            Ok(line.slope * seconds)
         })?;
-        let model = Self { sums, constant_s: table.constant_s(), second: table.latency(1.0) };
+        let model = Self { sums, constant_s: line.at(table.constant_s()), second };
         let (genotype, fastest) = model.fastest();
         if fastest.median_s > 0.0 && fastest.high_s.is_finite() {
             return Ok(model);
@@ -74,7 +102,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use netfit_latency_tables::{
-        Calibration, Entry, Fingerprint, Hygiene, Reference, Source, Timing, Verdict,
+        Calibration, Entry, Fingerprint, Hygiene, Reference, Source, Tail, Timing, Verdict,
     };
     use netfit_spaces::Random;
 
@@ -126,9 +154,14 @@ mod tests {
                 repeated: 0,
                 disturbed: 0,
                 reference_drift: 0.0,
+                load: None,
+                frequency_change: None,
+                repeated_for: BTreeMap::new(),
             },
             calibration_networks: Vec::new(),
             validation_networks: Vec::new(),
+            tails: Vec::new(),
+            tail_networks: Vec::new(),
             seed: 0,
             seconds: 0.0,
         }
@@ -159,6 +192,42 @@ mod tests {
             }
             assert_eq!(model.fastest().0, space.smallest());
         }
+    }
+
+    #[test]
+    fn a_percentile_is_the_tables_own_and_fifty_is_the_median() {
+        let space = Space::preset("ofa-28").unwrap();
+        let mut table = table(&space);
+        let medians: Vec<f64> = (0..20).map(|i| 1e-3 + 1e-4 * f64::from(i)).collect();
+        let slow: Vec<f64> = medians.iter().map(|median| 1e-4 + 1.2 * median).collect();
+        table.tails = vec![Tail { interval: 0.05, ..Tail::fit(95.0, &medians, &slow).unwrap() }];
+        let mut random = Random::new(3, "networks");
+        let genotypes: Vec<_> = (0..20).map(|_| space.sample(&mut random)).collect();
+        let latencies = |percentile| {
+            let model = TableLatency::at_percentile(&space, &table, percentile).unwrap();
+            let mut found = Vec::new();
+            model.latencies(&genotypes, &mut found);
+            (found, model.fastest())
+        };
+        let (found, fastest) = latencies(95.0);
+        for (genotype, found) in genotypes.iter().zip(found) {
+            let expected = table.predict_percentile(&space.network(genotype), 95.0).unwrap();
+            for (a, b) in [
+                (found.median_s, expected.median_s),
+                (found.low_s, expected.low_s),
+                (found.high_s, expected.high_s),
+                (found.relative, expected.relative),
+            ] {
+                assert!((a / b - 1.0).abs() < 1e-12, "{genotype}: {a} against {b}");
+            }
+        }
+        assert_eq!(fastest.0, space.smallest());
+        let median = TableLatency::new(&space, &table).unwrap();
+        let mut expected = Vec::new();
+        median.latencies(&genotypes, &mut expected);
+        assert_eq!(latencies(50.0), (expected, median.fastest()));
+        let message = TableLatency::at_percentile(&space, &table, 99.0).unwrap_err().to_string();
+        assert!(message.contains("99") && message.contains("--percentiles"), "{message}");
     }
 
     #[test]
