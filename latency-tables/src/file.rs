@@ -174,6 +174,20 @@ mod tests {
     }
 
     #[test]
+    fn tables_of_version_2_still_read() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/table-2.json");
+        let read = LatencyTable::load(&path).unwrap();
+        let line = "pool 192x4x4 -> 192x1x1";
+        // 1.5 * (2 * 1 ns), by the ridge's factor for this block.
+        assert!((read.entry(line).unwrap() - 3e-9).abs() < 1e-12, "{:?}", read.entry(line));
+        assert!((read.latency_at(1e-3, 95.0).unwrap().median_s - 1.3e-3).abs() < 1e-12);
+        assert_eq!(read.tails[0].validation.as_ref().unwrap().errors.networks, 2);
+        assert_eq!(read.tail_networks[0].calls, 1000);
+        assert_eq!(read.hygiene.load, Some(0.25));
+        assert_eq!(read.hygiene.repeated_for["drift"], 2);
+    }
+
+    #[test]
     fn an_edited_table_is_found() {
         let (_folder, path, text) = saved();
         let edited = text.replacen("\"space_name\": \"ofa-28\"", "\"space_name\": \"ofa-29\"", 1);

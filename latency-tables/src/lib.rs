@@ -21,19 +21,23 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod calibration;
+mod correction;
 mod error;
 mod file;
 mod fingerprint;
+mod fitting;
 mod hygiene;
 mod metrics;
 mod regression;
+mod ridge;
 mod statistics;
 mod table;
 mod tails;
 mod timing;
 mod validation;
 
-pub use calibration::{Affine, COVERAGE, Calibration, Candidate, Correction, LEAST_NETWORKS};
+pub use calibration::{COVERAGE, Calibration, Candidate, LEAST_NETWORKS};
+pub use correction::{Affine, Correction};
 pub use error::{Error, Result};
 pub use file::FORMAT;
 pub use fingerprint::{Difference, Fingerprint};

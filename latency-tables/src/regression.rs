@@ -30,12 +30,18 @@ pub(crate) fn row(columns: &[&[f64]], coefficients: &[f64], i: usize) -> f64 {
 
 /// The prediction of each row by the fit to all others.
 pub(crate) fn leave_one_out(columns: &[&[f64]], y: &[f64]) -> Option<Vec<f64>> {
+    let fits = fits_without_one(columns, y)?;
+    Some(fits.iter().enumerate().map(|(i, fit)| row(columns, fit, i)).collect())
+}
+
+/// For each row the coefficients of the fit to all others.
+pub(crate) fn fits_without_one(columns: &[&[f64]], y: &[f64]) -> Option<Vec<Vec<f64>>> {
     let without = |values: &[f64], i: usize| [&values[..i], &values[i + 1..]].concat();
     (0..y.len())
         .map(|i| {
             let rest: Vec<Vec<f64>> = columns.iter().map(|column| without(column, i)).collect();
             let rest: Vec<&[f64]> = rest.iter().map(Vec::as_slice).collect();
-            Some(row(columns, &fit(&rest, &without(y, i))?, i))
+            fit(&rest, &without(y, i))
         })
         .collect()
 }
@@ -73,7 +79,7 @@ fn least_squares(columns: &[&[f64]], y: &[f64], weights: &[f64]) -> Option<Vec<f
 
 /// Gaussian elimination of a positive definite system with its right side in the last column; none where a pivot
 /// is lost in rounding.
-fn solve(rows: &mut [Vec<f64>]) -> Option<Vec<f64>> {
+pub(crate) fn solve(rows: &mut [Vec<f64>]) -> Option<Vec<f64>> {
     let n = rows.len();
     for pivot in 0..n {
         if rows[pivot][pivot].is_nan() || rows[pivot][pivot] < 1e-9 {
@@ -82,7 +88,10 @@ fn solve(rows: &mut [Vec<f64>]) -> Option<Vec<f64>> {
         let above = rows[pivot].clone();
         for row in &mut rows[pivot + 1..] {
             let factor = row[pivot] / above[pivot];
-            row.iter_mut().zip(&above).for_each(|(x, above)| *x -= factor * above);
+            row[pivot..]
+                .iter_mut()
+                .zip(&above[pivot..])
+                .for_each(|(x, above)| *x -= factor * above);
         }
     }
     let mut solution = vec![0.0; n];

@@ -145,7 +145,7 @@ impl LatencyTable {
     /// [`Self::constant_s`] and the sum over its blocks.
     pub fn entry(&self, line: &str) -> Option<f64> {
         let entry = self.sources.get(&self.calibration.source)?.entries.get(line)?;
-        Some(self.calibration.correction.block(entry))
+        Some(self.calibration.correction.block(line, entry))
     }
 
     /// Calibrated seconds of a network without blocks.

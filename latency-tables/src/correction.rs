@@ -1,0 +1,121 @@
+//! How a network's block times become its latency.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Entry, regression};
+
+/// `intercept_s + slope * x`.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Affine {
+    /// Seconds at `x = 0`.
+    pub intercept_s: f64,
+    /// Seconds for each unit of `x`.
+    pub slope: f64,
+}
+
+impl Affine {
+    /// The line through `(x, y)` of the least relative errors, robust to outliers. Where all `x` are equal the
+    /// intercept is 0. None where no finite line exists.
+    pub fn fit(x: &[f64], y: &[f64]) -> Option<Self> {
+        let ones = vec![1.0; x.len()];
+        if let Some(found) = regression::fit(&[&ones, x], y) {
+            return Some(Self { intercept_s: found[0], slope: found[1] });
+        }
+        Some(Self { intercept_s: 0.0, slope: regression::fit(&[x], y)?[0] })
+    }
+
+    /// The value at `x`.
+    pub fn at(&self, x: f64) -> f64 {
+        self.intercept_s + self.slope * x
+    }
+}
+
+/// How a network's block times become its latency.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Correction {
+    /// An affine function of their sum.
+    Affine(Affine),
+    /// `intercept_s + slope * sum + kernel_s * kernels`: a runtime's record adds to each kernel what it costs to write
+    /// it down, which outweighs the kernels of small networks. `kernel_s` takes it away again and is negative.
+    Recorded {
+        /// Seconds of a network without blocks.
+        intercept_s: f64,
+        /// Seconds for each recorded second.
+        slope: f64,
+        /// Seconds for each recorded kernel.
+        kernel_s: f64,
+    },
+    /// `intercept_s + sum over blocks of factor * (slope * seconds + kernel_s * kernels)`: one of the above with a
+    /// factor near 1 for each block, by ridge regression of what it leaves.
+    Ridge {
+        /// Seconds of a network without blocks.
+        intercept_s: f64,
+        /// Seconds for each second of an entry.
+        slope: f64,
+        /// Seconds for each recorded kernel; 0 on top of an affine function.
+        kernel_s: f64,
+        /// Weight of the factors' squared distances from 1 against the squared relative errors.
+        penalty: f64,
+        /// Factor for each block of the calibration networks, by its line; 1 for all others.
+        factors: BTreeMap<String, f64>,
+    },
+}
+
+impl Correction {
+    /// Calibrated seconds that the block of this line adds to a network.
+    pub fn block(&self, line: &str, entry: &Entry) -> f64 {
+        match self {
+            Self::Affine(line) => line.slope * entry.timing.mean_s,
+            Self::Recorded { slope, kernel_s, .. } => {
+                slope * entry.timing.mean_s + kernel_s * entry.kernels
+            }
+            Self::Ridge { slope, kernel_s, factors, .. } => {
+                let factor = factors.get(line).copied().unwrap_or(1.0);
+                factor * (slope * entry.timing.mean_s + kernel_s * entry.kernels)
+            }
+        }
+    }
+
+    /// Calibrated seconds of a network without blocks.
+    pub fn constant_s(&self) -> f64 {
+        match self {
+            Self::Affine(line) => line.intercept_s,
+            Self::Recorded { intercept_s, .. } | Self::Ridge { intercept_s, .. } => *intercept_s,
+        }
+    }
+
+    /// The kind, as it is written in a table.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Affine(_) => "affine",
+            Self::Recorded { .. } => "recorded",
+            Self::Ridge { .. } => "ridge",
+        }
+    }
+
+    pub(crate) fn rises(&self) -> bool {
+        match self {
+            Self::Affine(line) => line.slope > 0.0,
+            Self::Recorded { slope, .. } => *slope > 0.0,
+            Self::Ridge { slope, factors, .. } => {
+                *slope > 0.0 && factors.values().all(|factor| *factor > 0.0)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_sums_give_a_scale() {
+        let line = Affine::fit(&[2.0; 5], &[4.0; 5]).unwrap();
+        assert!(line.intercept_s.abs() < 1e-12 && (line.slope - 2.0).abs() < 1e-12, "{line:?}");
+        assert_eq!(Affine::fit(&[], &[]), None);
+    }
+}
