@@ -16,7 +16,14 @@ pub const COVERAGE: f64 = 0.95;
 /// Below so many networks a conformal interval of [`COVERAGE`] does not exist: `ceil(0.95 (n + 1)) <= n`.
 pub const LEAST_NETWORKS: usize = 19;
 /// A candidate is chosen over those before it if its error is below this share of theirs.
-pub(crate) const PARSIMONY: f64 = 0.95;
+const PARSIMONY: f64 = 0.95;
+/// Relative errors that are nothing but rounding.
+const ROUNDING: f64 = 1e-9;
+
+/// Whether a candidate of this error is chosen over a simpler one of the error `known`.
+pub(crate) fn earns_its_place(error: f64, known: f64) -> bool {
+    error + ROUNDING < PARSIMONY * known
+}
 
 /// A source and correction that could have been chosen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -72,7 +79,7 @@ impl Calibration {
                 let rmspe = crate::rmspe(&fitted.predicted, &measured);
                 let correction = fitted.correction.name().to_owned();
                 // A later candidate has to earn its place: the first ones are the simpler ones.
-                if candidates.iter().all(|known: &Candidate| rmspe < PARSIMONY * known.rmspe) {
+                if candidates.iter().all(|known: &Candidate| earns_its_place(rmspe, known.rmspe)) {
                     best = Some((name, fitted));
                 }
                 candidates.push(Candidate { source: name.clone(), correction, rmspe });

@@ -104,6 +104,14 @@ pub enum Error {
         /// How many there are.
         found: usize,
     },
+    /// Tables that cannot become one.
+    #[error("the latency tables cannot be merged: {reason}; hint: {hint}")]
+    Merge {
+        /// What is wrong.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// A percentile that the table does not predict.
     #[error(
         "no percentile {asked} in the latency table, it has {}; hint: profile again with --percentiles 95,99",

@@ -4,7 +4,7 @@ use netfit_spaces::{Block, Network};
 
 use crate::{
     Affine, Correction, Source,
-    calibration::PARSIMONY,
+    calibration::earns_its_place,
     regression::{self, leave_one_out},
     ridge::{self, Blocks},
     rmspe,
@@ -67,7 +67,7 @@ impl Columns {
             fitted.as_ref().map_or(f64::INFINITY, |fitted| rmspe(&fitted.predicted, measured))
         };
         let base: &[&[f64]] =
-            if error(&plane) < PARSIMONY * error(&line) { &recorded } else { &affine };
+            if earns_its_place(error(&plane), error(&line)) { &recorded } else { &affine };
         let ridge =
             ridge::fit(&self.blocks, base, measured).filter(|fitted| fitted.correction.rises());
         [line, plane, ridge].into_iter().flatten().collect()

@@ -27,6 +27,7 @@ mod file;
 mod fingerprint;
 mod fitting;
 mod hygiene;
+mod merge;
 mod metrics;
 mod regression;
 mod ridge;

@@ -201,28 +201,36 @@ pub(crate) mod tests {
 
     /// A table of `ofa-28` whose entries are multiply-adds / 1e9 s, calibrated on networks of `1e-5 + 2 * sum`.
     pub(crate) fn table() -> LatencyTable {
+        table_of(0, 1e-4)
+    }
+
+    /// The same of other networks, on a machine where all takes `reference_s / 1e-4` times as long.
+    pub(crate) fn table_of(seed: u64, reference_s: f64) -> LatencyTable {
+        let slow = reference_s / 1e-4;
         let space = Space::preset("ofa-28").unwrap();
         let timing = |seconds: f64| Timing::of(&[seconds]).unwrap();
         let entry = |seconds: f64| Entry { timing: timing(seconds), kernels: 0.0 };
         let entries = space
             .distinct_blocks()
             .iter()
-            .map(|block| (block.to_string(), entry((block.multiply_adds().0 + 1) as f64 / 1e9)))
+            .map(|block| {
+                (block.to_string(), entry(slow * (block.multiply_adds().0 + 1) as f64 / 1e9))
+            })
             .collect();
         let sources =
             BTreeMap::from([("in-place".to_owned(), Source { entries, overhead: timing(1e-6) })]);
-        let mut random = Random::new(0, "table");
+        let mut random = Random::new(seed, "table");
         let mut networks = Vec::new();
         let mut timings = Vec::new();
         for _ in 0..24 {
             let genotype = space.sample(&mut random);
             let network = space.network(&genotype);
-            let seconds = 1e-5 + 2.0 * sources["in-place"].sum(&network).unwrap().0;
+            let seconds = slow * 1e-5 + 2.0 * sources["in-place"].sum(&network).unwrap().0;
             timings.push(NetworkTiming {
                 genotype,
                 seconds,
                 processes_s: vec![seconds],
-                ratios: vec![seconds / 1e-4],
+                ratios: vec![seconds / reference_s],
             });
             networks.push((network, seconds));
         }
@@ -232,8 +240,8 @@ pub(crate) mod tests {
             fingerprint: crate::fingerprint::tests::fingerprint(),
             reference: Reference {
                 network: space.network(&space.largest()).text(),
-                median_s: 1e-4,
-                processes_s: vec![1e-4],
+                median_s: reference_s,
+                processes_s: vec![reference_s],
             },
             calibration: Calibration::fit(&sources, &networks).unwrap(),
             sources,
