@@ -42,7 +42,7 @@ impl Fingerprint {
         })
     }
 
-    fn fields(&self) -> [(&'static str, String); 8] {
+    pub(crate) fn fields(&self) -> [(&'static str, String); 8] {
         [
             ("processor", self.processor.clone()),
             ("cores", self.cores.to_string()),

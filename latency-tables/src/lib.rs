@@ -22,6 +22,8 @@
 
 mod calibration;
 mod correction;
+mod csv;
+mod diff;
 mod error;
 mod file;
 mod fingerprint;
@@ -39,6 +41,7 @@ mod validation;
 
 pub use calibration::{COVERAGE, Calibration, Candidate, LEAST_NETWORKS};
 pub use correction::{Affine, Correction};
+pub use diff::{BlockDiff, FieldDiff, TableDiff};
 pub use error::{Error, Result};
 pub use file::FORMAT;
 pub use fingerprint::{Difference, Fingerprint};
