@@ -103,7 +103,6 @@ fn lines_without(table: &LatencyTable, other: &LatencyTable) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::{Fingerprint, table::tests::table};
 
     #[test]

@@ -156,8 +156,8 @@ impl Products {
     /// The product of networks `i` and `k` under the correction `base`.
     fn at(&self, base: &[f64], i: usize, k: usize) -> f64 {
         let (slope, kernel_s) = slopes(base);
-        let [seconds, mixed, kernels] = self.0[i][k];
-        slope * slope * seconds + slope * kernel_s * mixed + kernel_s * kernel_s * kernels
+        let [of_seconds, mixed, of_kernels] = self.0[i][k];
+        slope * slope * of_seconds + slope * kernel_s * mixed + kernel_s * kernel_s * of_kernels
     }
 }
 
