@@ -31,6 +31,8 @@ pub(crate) enum Command {
     Profile(Profile),
     /// Fresh random whole networks: predicted against measured latency.
     Validate(Validate),
+    /// What a latency table holds, where two differ, and two as one.
+    Table(Table),
     /// Measure any ONNX file.
     Measure(Measure),
     /// Train the supernet of a run, or go on from its last checkpoint.
@@ -216,4 +218,54 @@ pub(crate) struct Export {
     /// The ONNX file to write.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Table {
+    #[command(subcommand)]
+    pub(crate) command: TableCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TableCommand {
+    /// Device, calibration, errors and slowest blocks of a table.
+    Show(TableShow),
+    /// What differs between two tables, of any devices and spaces.
+    Diff(TableDiffer),
+    /// Two measurements of one device and space as one table; percentiles are not kept.
+    Merge(TableMerge),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TableShow {
+    /// The latency table.
+    pub(crate) table: PathBuf,
+    /// Write the times of all blocks, a row for each source and block (CSV).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) csv: Option<PathBuf>,
+    /// How many of the slowest blocks to list.
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) blocks: usize,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TableDiffer {
+    /// The first latency table.
+    pub(crate) first: PathBuf,
+    /// The second one; changes are relative to the first.
+    pub(crate) second: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TableMerge {
+    /// The first latency table; the merged one refers to its reference time.
+    pub(crate) first: PathBuf,
+    /// The second one.
+    pub(crate) second: PathBuf,
+    /// The latency table to write (JSON).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// The tables' space, where it is a file and not a preset.
+    #[arg(long)]
+    pub(crate) space: Option<String>,
 }

@@ -41,6 +41,7 @@ fn execute(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Space(args) => commands::space::execute(args, json),
         Command::Profile(args) => commands::profile::execute(args, json),
         Command::Validate(args) => commands::validate::execute(args, json),
+        Command::Table(args) => commands::table::execute(&args.command, json),
         Command::Measure(args) => commands::measure::execute(args, json),
         Command::Train(args) => commands::train::execute(args, json),
         Command::Search(args) => commands::search::execute(args, json),

@@ -4,3 +4,4 @@
 mod cli;
 mod run;
 mod spaces;
+mod tables;

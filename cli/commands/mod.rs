@@ -6,5 +6,6 @@ pub(crate) mod measure;
 pub(crate) mod profile;
 pub(crate) mod search;
 pub(crate) mod space;
+pub(crate) mod table;
 pub(crate) mod train;
 pub(crate) mod validate;

@@ -1,0 +1,323 @@
+//! `netfit table`: what a latency table holds, where two differ, and two as one.
+
+use anyhow::{Context as _, Result, bail};
+use netfit_latency_tables::{Correction, Hygiene, LatencyTable, TableDiff, Verdict};
+use netfit_spaces::Space;
+use serde_json::{Value, json};
+
+use crate::{
+    args::{TableCommand, TableDiffer, TableMerge, TableShow},
+    commands::profile,
+    format, output,
+    runtime::{check_writable, make_folder_of, write_file},
+};
+
+/// Blocks that are listed for people where they do not say how many.
+const BLOCKS: usize = 10;
+
+pub(crate) fn execute(command: &TableCommand, as_json: bool) -> Result<()> {
+    match command {
+        TableCommand::Show(args) => show(args, as_json),
+        TableCommand::Diff(args) => differ(args, as_json),
+        TableCommand::Merge(args) => merge(args, as_json),
+    }
+}
+
+fn show(args: &TableShow, as_json: bool) -> Result<()> {
+    args.csv.iter().try_for_each(|path| check_writable(path))?;
+    let table = LatencyTable::load(&args.table)?;
+    if let Some(path) = &args.csv {
+        write_file(path, table.to_csv().as_bytes())
+            .with_context(|| format!("cannot write `{}`", path.display()))?;
+    }
+    let blocks = slowest(&table, args.blocks);
+    if as_json {
+        let mut result = described(&table);
+        result["blocks"] = blocks
+            .iter()
+            .map(|(line, seconds)| json!({"block": line, "calibrated_s": seconds}))
+            .collect();
+        return output::json(&result);
+    }
+    tell(&table)?;
+    let rows: Vec<Vec<String>> = blocks
+        .into_iter()
+        .map(|(line, seconds)| vec![line.to_owned(), format::seconds(seconds)])
+        .collect();
+    if rows.is_empty() { Ok(()) } else { output::table(&["slowest blocks", "calibrated"], &rows) }
+}
+
+/// Calibrated seconds of the `number` slowest blocks.
+fn slowest(table: &LatencyTable, number: usize) -> Vec<(&str, f64)> {
+    let mut blocks: Vec<(&str, f64)> =
+        table.entries().filter_map(|(line, _)| Some((line, table.entry(line)?))).collect();
+    blocks.sort_by(|a, b| b.1.total_cmp(&a.1));
+    blocks.truncate(number);
+    blocks
+}
+
+fn described(table: &LatencyTable) -> Value {
+    json!({
+        "space": table.space_name, "space_id": table.space_id, "fingerprint": table.fingerprint,
+        "reference": table.reference, "entries": table.entries().count(),
+        "source": table.calibration.source, "calibration": table.calibration,
+        "calibration_networks": table.calibration_networks.len(), "validation": table.validation,
+        "validation_networks": table.validation_networks.len(), "hygiene": table.hygiene,
+        "tails": table.tails, "seed": table.seed, "seconds": table.seconds,
+    })
+}
+
+fn tell(table: &LatencyTable) -> Result<()> {
+    let fingerprint = &table.fingerprint;
+    output::text(&format!(
+        "space      {} ({}), {} blocks, seed {}, measured in {}\n\
+         device     {}, {} core(s), {} {}, {}, {} thread(s), {}, batch {}\n\
+         reference  {}\n\
+         source     {}, {}\n\
+         interval   {} either side, nominal coverage {:.0} %\n\
+         machine    {}",
+        table.space_name,
+        table.space_id,
+        table.entries().count(),
+        table.seed,
+        format::duration(table.seconds),
+        fingerprint.processor,
+        fingerprint.cores,
+        fingerprint.runtime,
+        fingerprint.runtime_version,
+        fingerprint.provider,
+        fingerprint.threads,
+        fingerprint.precision,
+        fingerprint.batch,
+        format::seconds(table.reference.median_s),
+        table.calibration.source,
+        correction(&table.calibration.correction),
+        format::percent(Some(table.calibration.interval)),
+        table.calibration.coverage * 100.0,
+        machine(&table.hygiene),
+    ))?;
+    candidates(table)?;
+    errors(table)?;
+    tails(table)
+}
+
+fn correction(correction: &Correction) -> String {
+    let constant = format::seconds(correction.constant_s());
+    let kernel = |seconds: f64| format!("{:.3} us a kernel", seconds * 1e6);
+    match correction {
+        Correction::Affine(line) => format!("affine: {constant} + {:.4} x sum", line.slope),
+        Correction::Recorded { slope, kernel_s, .. } => {
+            format!("recorded: {constant} + {slope:.4} x sum, {}", kernel(*kernel_s))
+        }
+        Correction::Ridge { slope, kernel_s, factors, penalty, .. } => format!(
+            "ridge: {constant} + {slope:.4} x sum, {}, {} factors (penalty {penalty})",
+            kernel(*kernel_s),
+            factors.len()
+        ),
+        // The library may learn others.
+        other => other.name().to_owned(),
+    }
+}
+
+fn machine(hygiene: &Hygiene) -> String {
+    let verdict = match hygiene.verdict {
+        Verdict::Clean => "clean",
+        Verdict::NoiseAccepted => "DISTURBED, noise accepted",
+    };
+    let reasons: Vec<String> =
+        hygiene.repeated_for.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    let reasons =
+        if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
+    let load = hygiene.load.map_or_else(|| "-".to_owned(), |load| format!("{load:.2} cores"));
+    format!(
+        "{verdict}: {} bursts, {} repeated{reasons}, {} disturbed; reference drift {}, other load {load}, \
+         frequency change {}",
+        hygiene.bursts,
+        hygiene.repeated,
+        hygiene.disturbed,
+        format::percent(Some(hygiene.reference_drift)),
+        format::percent(hygiene.frequency_change)
+    )
+}
+
+fn candidates(table: &LatencyTable) -> Result<()> {
+    let calibration = &table.calibration;
+    let rows: Vec<Vec<String>> = calibration
+        .candidates
+        .iter()
+        .map(|candidate| {
+            let chosen = candidate.source == calibration.source
+                && candidate.correction == calibration.correction.name();
+            vec![
+                format!("{}, {}", candidate.source, candidate.correction),
+                format::percent(Some(candidate.rmspe)),
+                if chosen { "yes" } else { "" }.to_owned(),
+            ]
+        })
+        .collect();
+    output::table(&["source, correction", "leave-one-out RMSPE", "chosen"], &rows)
+}
+
+fn errors(table: &LatencyTable) -> Result<()> {
+    let calibration = &table.calibration;
+    let mut rows = vec![
+        profile::errors("calibration, table", &calibration.errors),
+        profile::errors("calibration, multiply-adds", &calibration.multiply_adds_errors),
+    ];
+    if let Some(validation) = &table.validation {
+        rows.push(profile::errors("validation, table", &validation.errors));
+        rows.push(profile::errors("validation, multiply-adds", &validation.multiply_adds));
+    }
+    output::table(&profile::ERRORS, &rows)?;
+    table.validation.as_ref().map_or(Ok(()), |validation| {
+        output::text(&format!(
+            "noise floor RMSPE {}; {:.0} % inside the interval",
+            format::percent(validation.noise_floor_rmspe),
+            validation.interval_coverage * 100.0
+        ))
+    })
+}
+
+fn tails(table: &LatencyTable) -> Result<()> {
+    let rows: Vec<Vec<String>> = table
+        .tails
+        .iter()
+        .map(|tail| {
+            let validation = tail.validation.as_ref();
+            vec![
+                format!("p{}", tail.percentile),
+                tail.errors.networks.to_string(),
+                format::percent(Some(tail.errors.rmspe)),
+                format::percent(validation.map(|validation| validation.errors.rmspe)),
+                format::percent(validation.and_then(|validation| validation.noise_floor_rmspe)),
+                format::percent(Some(tail.interval)),
+                format::percent(validation.map(|validation| validation.interval_coverage)),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return output::text("percentiles: none; netfit profile --percentiles 95,99 measures them");
+    }
+    let header =
+        ["percentile", "networks", "RMSPE", "validation", "noise floor", "interval", "inside"];
+    output::table(&header, &rows)
+}
+
+fn differ(args: &TableDiffer, as_json: bool) -> Result<()> {
+    let (first, second) = (LatencyTable::load(&args.first)?, LatencyTable::load(&args.second)?);
+    let diff = first.diff(&second);
+    if as_json {
+        return output::json(&diff);
+    }
+    differences(&diff)?;
+    changes(&diff)?;
+    let rows: Vec<Vec<String>> = ["validation, first", "validation, second"]
+        .iter()
+        .zip(&diff.validations)
+        .filter_map(|(name, validation)| {
+            validation.as_ref().map(|validation| profile::errors(name, &validation.errors))
+        })
+        .collect();
+    if rows.is_empty() { Ok(()) } else { output::table(&profile::ERRORS, &rows) }
+}
+
+fn differences(diff: &TableDiff) -> Result<()> {
+    let mut rows: Vec<Vec<String>> = diff
+        .fingerprint
+        .iter()
+        .map(|field| vec![field.field.to_owned(), field.first.clone(), field.second.clone()])
+        .collect();
+    for (name, pair) in [
+        ("space id", &diff.space_ids),
+        ("source", &diff.sources),
+        ("correction", &diff.corrections),
+    ] {
+        if pair[0] != pair[1] {
+            rows.push(vec![name.to_owned(), pair[0].clone(), pair[1].clone()]);
+        }
+    }
+    rows.push(vec![
+        "constant".to_owned(),
+        format::seconds(diff.constants_s[0]),
+        format::seconds(diff.constants_s[1]),
+    ]);
+    rows.push(vec![
+        "blocks of its own".to_owned(),
+        diff.only_first.len().to_string(),
+        diff.only_second.len().to_string(),
+    ]);
+    output::table(&["differs", "first", "second"], &rows)
+}
+
+fn changes(diff: &TableDiff) -> Result<()> {
+    let rows: Vec<Vec<String>> = diff
+        .blocks
+        .iter()
+        .take(BLOCKS)
+        .map(|block| {
+            vec![
+                block.block.clone(),
+                format::seconds(block.first_s),
+                format::seconds(block.second_s),
+                format!("{:+.2} %", block.change * 100.0),
+            ]
+        })
+        .collect();
+    if !rows.is_empty() {
+        output::table(&["most changed blocks", "first", "second", "change"], &rows)?;
+    }
+    output::text(&format!(
+        "{} common blocks: median change {}, largest {}",
+        diff.blocks.len(),
+        format::percent(diff.median_change),
+        format::percent(diff.largest_change)
+    ))
+}
+
+fn merge(args: &TableMerge, as_json: bool) -> Result<()> {
+    check_writable(&args.out)?;
+    let (first, second) = (LatencyTable::load(&args.first)?, LatencyTable::load(&args.second)?);
+    if let Some(difference) = first.fingerprint.differs(&second.fingerprint) {
+        bail!(
+            "the latency tables are of two devices: {} is `{}` and `{}`; hint: merge tables of one device",
+            difference.field,
+            difference.ours,
+            difference.theirs
+        );
+    }
+    let space = space(args, &first, &second)?;
+    let merged = first.merge(&second, &space)?;
+    make_folder_of(&args.out)?;
+    merged.save(&args.out)?;
+    if as_json {
+        let mut result = described(&merged);
+        result["table"] = json!(args.out);
+        return output::json(&result);
+    }
+    tell(&merged)?;
+    output::text(&format!("table      {}", args.out.display()))
+}
+
+/// The space of both tables.
+fn space(args: &TableMerge, first: &LatencyTable, second: &LatencyTable) -> Result<Space> {
+    if first.space_id != second.space_id {
+        bail!(
+            "the latency tables are of two spaces: `{}` ({}) and `{}` ({}); hint: merge tables of one space",
+            first.space_name,
+            first.space_id,
+            second.space_name,
+            second.space_id
+        );
+    }
+    let space = Space::load(args.space.as_deref().unwrap_or(&first.space_name))?;
+    if space.id() != first.space_id {
+        bail!(
+            "space `{}` ({}) is not that of the latency tables, `{}` ({}); hint: name its file with --space",
+            space.name(),
+            space.id(),
+            first.space_name,
+            first.space_id
+        );
+    }
+    Ok(space)
+}

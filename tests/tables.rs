@@ -1,0 +1,122 @@
+//! `netfit table`.
+
+use std::{fs, path::Path};
+
+use netfit_latency_tables::LatencyTable;
+use netfit_profiler::{FakeDevice, ProfileOptions, profile};
+use netfit_spaces::Space;
+use tempfile::TempDir;
+
+use crate::cli::{advice, json, netfit, text};
+
+/// A table of `ofa-28` on the fake device with some noise, so that no two measurements are equal.
+fn table(folder: &TempDir, seed: u64) -> String {
+    let mut device = FakeDevice::new(seed);
+    device.noise = 0.01;
+    let options = ProfileOptions { seed, accept_noise: true, ..ProfileOptions::default() };
+    let space = Space::preset("ofa-28").unwrap();
+    let table = profile(&space, &mut device, &options, &mut |_| {}).unwrap();
+    let path = folder.path().join(format!("table-{seed}.json"));
+    table.save(&path).unwrap();
+    text(&path).to_owned()
+}
+
+fn load(path: &str) -> LatencyTable {
+    LatencyTable::load(Path::new(path)).unwrap()
+}
+
+fn printed(arguments: &[&str]) -> String {
+    let output = netfit(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_table_is_shown_with_all_that_it_knows_of_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = table(&folder, 1);
+    let known = load(&path);
+    let csv = folder.path().join("new/blocks.csv");
+    let shown = json(&["table", "show", &path, "--csv", text(&csv), "--blocks", "3"]);
+    assert_eq!(shown["space_id"], known.space_id);
+    assert_eq!(shown["entries"], known.entries().count());
+    assert_eq!(shown["fingerprint"]["threads"], known.fingerprint.threads);
+    assert_eq!(shown["calibration"]["interval"], known.calibration.interval);
+    assert!(!shown["calibration"]["candidates"].as_array().unwrap().is_empty());
+    let mut slowest: Vec<f64> =
+        known.entries().map(|(line, _)| known.entry(line).unwrap()).collect();
+    slowest.sort_by(|a, b| b.total_cmp(a));
+    let blocks = shown["blocks"].as_array().unwrap();
+    let seconds: Vec<f64> = blocks.iter().map(|b| b["calibrated_s"].as_f64().unwrap()).collect();
+    assert_eq!(seconds, slowest[..3]);
+    assert_eq!(fs::read_to_string(csv).unwrap(), known.to_csv());
+
+    let words = printed(&["table", "show", &path]);
+    for part in [
+        "ofa-28",
+        &known.fingerprint.processor,
+        "leave-one-out RMSPE",
+        "validation, multiply-adds",
+        "noise floor",
+        "percentiles: none",
+        "slowest blocks",
+    ] {
+        assert!(words.contains(part), "`{part}` in: {words}");
+    }
+}
+
+#[test]
+fn two_tables_are_compared_and_merged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (a, b) = (table(&folder, 1), table(&folder, 2));
+    let diff = json(&["table", "diff", &a, &b]);
+    let (first, second) = (load(&a), load(&b));
+    assert_eq!(diff, serde_json::to_value(first.diff(&second)).unwrap());
+    assert!(printed(&["table", "diff", &a, &b]).contains("common blocks: median change"));
+    let same = json(&["table", "diff", &a, &a]);
+    assert_eq!(
+        (same["largest_change"].as_f64(), same["only_first"].as_array().unwrap().len()),
+        (Some(0.0), 0)
+    );
+
+    let out = folder.path().join("new/merged.json");
+    let merged = json(&["table", "merge", &a, &b, "--out", text(&out)]);
+    let networks = first.calibration_networks.len() + second.calibration_networks.len();
+    assert_eq!(merged["calibration_networks"], networks);
+    let expected = first.merge(&second, &Space::preset("ofa-28").unwrap()).unwrap();
+    assert_eq!(load(text(&out)), expected);
+}
+
+#[test]
+fn tables_that_do_not_belong_together_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let a = table(&folder, 1);
+    let out = folder.path().join("merged.json");
+    let merge = |b: &str, more: &[&str]| {
+        let message = advice(&[&["table", "merge", &a, b, "--out", text(&out)], more].concat());
+        assert!(!out.exists(), "{message}");
+        message
+    };
+    assert!(merge(&a, &[]).contains("the same measurements"));
+    assert!(merge("nowhere.json", &[]).contains("nowhere.json"));
+    assert!(
+        merge(&a, &["--space", "nas-bench-macro"]).contains("is not that of the latency tables")
+    );
+    let changed = |change: fn(&mut LatencyTable)| {
+        let path = folder.path().join("changed.json");
+        let mut table = load(&a);
+        change(&mut table);
+        table.save(&path).unwrap();
+        text(&path).to_owned()
+    };
+    let threads = changed(|table| table.fingerprint.threads = 7);
+    assert!(merge(&threads, &[]).contains("threads is `1` and `7`"));
+    let space = changed(|table| table.space_id = "0".into());
+    assert!(merge(&space, &[]).contains("two spaces"));
+    let broken = folder.path().join("broken.json");
+    fs::write(&broken, &fs::read_to_string(&a).unwrap()[..200]).unwrap();
+    assert!(advice(&["table", "show", text(&broken)]).contains("not a whole latency table"));
+    assert!(advice(&["table", "diff", &a, text(&broken)]).contains("not a whole latency table"));
+    let under_a_file = format!("{a}/blocks.csv");
+    assert!(advice(&["table", "show", &a, "--csv", &under_a_file]).contains("blocks.csv"));
+}
