@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use netfit_profiler::ProfileOptions;
 
 use crate::device::DeviceSpec;
 
@@ -93,27 +94,37 @@ pub(crate) struct Profile {
     /// A preset or a TOML file.
     #[arg(long)]
     pub(crate) space: String,
-    /// What it is measured on: cpu, cpu:threads=2, cpu:threads=2,batch=8.
-    #[arg(long, default_value = "cpu")]
-    pub(crate) device: String,
+    /// What it is measured on: cpu, cpu:threads=2, cpu:threads=2,batch=8. Several: one table for each, one after
+    /// the other.
+    #[arg(long = "device", value_name = "DEVICE", default_value = "cpu")]
+    pub(crate) devices: Vec<String>,
     #[command(flatten)]
     pub(crate) parameters: DeviceParameters,
-    /// The latency table to write (JSON).
+    /// The latency table to write (JSON). Of several devices each has a file beside it that is named after the
+    /// device: table.json becomes table.cpu-threads2-batch8.json; so do pictures.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
     /// Whole networks on which the table is calibrated.
-    #[arg(long, default_value_t = 24)]
+    #[arg(long, default_value_t = ProfileOptions::default().calibration)]
     pub(crate) calibration: usize,
     /// Whole networks on which it is validated; they choose nothing.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = ProfileOptions::default().validation)]
     pub(crate) validation: usize,
     /// Seed of the random networks and weights.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Percentiles of single calls that the table also predicts, for example 95,99; each above 50 and below 100.
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = percentile)]
+    pub(crate) percentiles: Vec<f64>,
+    /// Begin again, and drop what an interrupted profile left beside the table (table.json.journal); without this it
+    /// is gone on with.
+    #[arg(long)]
+    pub(crate) restart: bool,
     /// Store the table although the machine was disturbed; it is marked.
     #[arg(long)]
     pub(crate) accept_noise: bool,
-    /// Picture of predicted against measured latency (SVG).
+    /// Picture of predicted against measured latency (SVG); plot.svg brings plot.blocks.svg along: time per block
+    /// over the space.
     #[arg(long, value_name = "FILE")]
     pub(crate) plot: Option<PathBuf>,
 }
@@ -137,6 +148,9 @@ pub(crate) struct Validate {
     /// Judge the table although the machine was disturbed; the result is marked.
     #[arg(long)]
     pub(crate) accept_noise: bool,
+    /// Picture of predicted against measured latency (SVG).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -190,6 +204,10 @@ pub(crate) struct Search {
     /// Latency that must hold, for example 3ms, 250us or "60% of full".
     #[arg(long)]
     pub(crate) budget: String,
+    /// The percentile of single calls on which the budget is put; 50 is the median. Others must be in the table:
+    /// profile with --percentiles.
+    #[arg(long, default_value_t = 50.0)]
+    pub(crate) percentile: f64,
     /// How candidates are proposed.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) strategy: StrategyName,
@@ -268,4 +286,11 @@ pub(crate) struct TableMerge {
     /// The tables' space, where it is a file and not a preset.
     #[arg(long)]
     pub(crate) space: Option<String>,
+}
+
+fn percentile(text: &str) -> std::result::Result<f64, String> {
+    match text.trim().parse() {
+        Ok(percentile) if percentile > 50.0 && percentile < 100.0 => Ok(percentile),
+        _ => Err("expected a number above 50 and below 100".to_owned()),
+    }
 }

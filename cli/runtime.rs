@@ -48,6 +48,23 @@ pub(crate) fn make_folder_of(path: &Path) -> Result<()> {
     })
 }
 
+/// Where the measurements of a table are kept until it is saved: beside it.
+pub(crate) fn journal_of(table: &Path) -> PathBuf {
+    let mut path = table.as_os_str().to_owned();
+    path.push(".journal");
+    path.into()
+}
+
+/// Removes a file, if it is there.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(anyhow!("cannot remove `{}`: {error}; hint: remove it yourself", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The program that trains: beside this one.
 pub(crate) fn torch_program() -> Result<PathBuf> {
     let program = std::env::current_exe()

@@ -1,57 +1,159 @@
-//! `netfit profile`: a latency table of a search space on a device.
+//! `netfit profile`: latency tables of a search space on one device or several.
 
-use anyhow::Result;
-use netfit_latency_tables::{Errors, LatencyTable};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use netfit_latency_tables::{Errors, LatencyTable, NetworkTiming};
 use netfit_profiler::{ProfileOptions, profile};
-use netfit_spaces::Space;
-use serde_json::json;
+use netfit_spaces::{Block, Space};
+use serde_json::{Value, json};
 
 use crate::{
     args::Profile,
+    device::DeviceSpec,
     format, output, plots,
     progress::Progress,
-    runtime::{self, check_writable, make_folder_of},
+    runtime::{self, check_writable, journal_of, make_folder_of, remove},
 };
 
 pub(crate) fn execute(args: &Profile, as_json: bool) -> Result<()> {
-    let spec = args.parameters.device(&args.device)?;
+    let targets = targets(args)?;
     let space = Space::load(&args.space)?;
-    std::iter::once(&args.out).chain(&args.plot).try_for_each(|path| check_writable(path))?;
+    for target in &targets {
+        target.files().try_for_each(|path| check_writable(&path))?;
+    }
+    let mut tables = Vec::new();
+    for target in &targets {
+        let table = measure(args, target, &space)?;
+        if as_json {
+            tables.push(object(&table, &target.table));
+        } else {
+            summary(&table)?;
+            output::text(&format!("table   {}", target.table.display()))?;
+        }
+    }
+    match tables.as_slice() {
+        [] => Ok(()),
+        [table] => output::json(table),
+        tables => output::json(&json!({ "tables": tables })),
+    }
+}
+
+/// A device and the files of its table.
+struct Target {
+    device: DeviceSpec,
+    table: PathBuf,
+    plot: Option<PathBuf>,
+}
+
+impl Target {
+    fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let pictures = self.plot.iter().flat_map(|plot| [plot.clone(), named(plot, "blocks")]);
+        std::iter::once(self.table.clone()).chain(pictures)
+    }
+}
+
+/// One for each `--device`, all distinct; of several each has files of its own.
+fn targets(args: &Profile) -> Result<Vec<Target>> {
+    let mut targets: Vec<Target> = Vec::new();
+    for text in &args.devices {
+        let device = args.parameters.device(text)?;
+        if targets.iter().any(|target| target.device.same(device)) {
+            bail!("--device `{text}` is given twice; hint: each device has one table");
+        }
+        let file = |path: &PathBuf| match args.devices.len() {
+            1 => path.clone(),
+            _ => named(path, &device.name()),
+        };
+        targets.push(Target { device, table: file(&args.out), plot: args.plot.as_ref().map(file) });
+    }
+    Ok(targets)
+}
+
+/// `table.json` and `cpu-threads2` make `table.cpu-threads2.json`, in the same folder.
+fn named(path: &Path, part: &str) -> PathBuf {
+    let mut name = path.file_stem().unwrap_or_default().to_owned();
+    name.push(".");
+    name.push(part);
+    if let Some(ending) = path.extension() {
+        name.push(".");
+        name.push(ending);
+    }
+    path.with_file_name(name)
+}
+
+/// Measures, saves and pictures one table.
+fn measure(args: &Profile, target: &Target, space: &Space) -> Result<LatencyTable> {
+    let mut percentiles = args.percentiles.clone();
+    percentiles.sort_by(f64::total_cmp);
+    percentiles.dedup();
+    let journal = journal_of(&target.table);
+    if args.restart {
+        remove(&journal)?;
+    }
     let options = ProfileOptions {
         calibration: args.calibration,
         validation: args.validation,
         seed: args.seed,
         accept_noise: args.accept_noise,
+        percentiles,
+        journal: Some(journal.clone()),
         ..ProfileOptions::default()
     };
-    let mut device = runtime::device(spec)?;
+    let mut device = runtime::device(target.device)?;
     let mut progress = Progress::new();
-    let table = profile(&space, &mut device, &options, &mut progress.of_profiler())?;
+    if args.devices.len() > 1 {
+        progress.line(&target.device.to_string());
+    }
+    make_folder_of(&target.table)?;
+    let table = profile(space, &mut device, &options, &mut progress.of_profiler())?;
     progress.finish();
-    make_folder_of(&args.out)?;
-    table.save(&args.out)?;
-    if let Some(path) = &args.plot {
-        plot(path, &table, &space)?;
+    table.save(&target.table)?;
+    remove(&journal)?;
+    if let Some(path) = &target.plot {
+        plot_networks(path, &table, space, &table.validation_networks)?;
+        plot_blocks(&named(path, "blocks"), &table, space)?;
     }
-    if as_json {
-        return output::json(&json!({
-            "entries": table.entries().count(), "seconds": table.seconds, "source": table.calibration.source,
-            "calibration": table.calibration, "validation": table.validation, "hygiene": table.hygiene,
-            "fingerprint": table.fingerprint, "table": args.out,
-        }));
-    }
-    summary(&table)?;
-    output::text(&format!("table   {}", args.out.display()))
+    Ok(table)
 }
 
-/// Predicted against measured latency of the validation networks.
-pub(crate) fn plot(path: &std::path::Path, table: &LatencyTable, space: &Space) -> Result<()> {
+fn object(table: &LatencyTable, path: &Path) -> Value {
+    json!({
+        "entries": table.entries().count(), "seconds": table.seconds, "source": table.calibration.source,
+        "calibration": table.calibration, "validation": table.validation, "hygiene": table.hygiene,
+        "fingerprint": table.fingerprint, "table": path,
+    })
+}
+
+/// Predicted against measured latency of networks.
+pub(crate) fn plot_networks(
+    path: &Path,
+    table: &LatencyTable,
+    space: &Space,
+    timings: &[NetworkTiming],
+) -> Result<()> {
     let mut networks = Vec::new();
-    for timing in &table.validation_networks {
+    for timing in timings {
         let latency = table.predict(&space.network(&timing.genotype))?;
         networks.push((timing.seconds, [latency.low_s, latency.median_s, latency.high_s]));
     }
     plots::predicted_against_measured(path, &networks)
+}
+
+/// Calibrated seconds of every block at each slot, at the space's largest input.
+pub(crate) fn plot_blocks(path: &Path, table: &LatencyTable, space: &Space) -> Result<()> {
+    let input = space.inputs().len() - 1;
+    let mut slots = Vec::new();
+    for (slot, blocks) in space.slots(input) {
+        let seconds = |block: &Block| {
+            let line = block.to_string();
+            table.entry(&line).ok_or_else(|| table.missing(&line))
+        };
+        let seconds = blocks.iter().map(seconds).collect::<Result<Vec<f64>, _>>()?;
+        slots.push((slot.to_string(), seconds));
+    }
+    let title = format!("Time of each block of {} at {}", space.name(), space.inputs()[input]);
+    plots::blocks(path, &title, &slots)
 }
 
 fn summary(table: &LatencyTable) -> Result<()> {
@@ -104,4 +206,72 @@ pub(crate) fn errors(name: &str, errors: &Errors) -> Vec<String> {
         share(errors.within_10),
         format!("{:.3}", errors.kendall_tau),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+    use netfit_profiler::FakeDevice;
+
+    use super::*;
+    use crate::args::{Cli, Command};
+
+    fn files(arguments: &str) -> Result<Vec<(String, Vec<String>)>> {
+        let words = "netfit profile --space ofa-28 --out out/table.v2.json".split(' ');
+        let cli = Cli::try_parse_from(words.chain(arguments.split_whitespace()))?;
+        let Command::Profile(args) = cli.command else { panic!("{:?}", cli.command) };
+        let text = |path: PathBuf| path.display().to_string();
+        let of = |target: Target| (target.device.to_string(), target.files().map(text).collect());
+        Ok(targets(&args)?.into_iter().map(of).collect())
+    }
+
+    #[test]
+    fn one_device_has_the_named_files_and_several_have_their_own() {
+        let one = files("--device cpu:threads=2 --plot p.svg").unwrap();
+        assert_eq!(one[0].1, ["out/table.v2.json", "p.svg", "p.blocks.svg"]);
+        assert_eq!(files("").unwrap()[0].0, "cpu");
+        let sweep = "--device cpu:threads=1 --device cpu:threads=2,batch=8 --plot p.svg";
+        let [(_, first), (_, second)] = &files(sweep).unwrap()[..] else { panic!("two devices") };
+        let table = "out/table.v2.cpu-threads2-batch8.json";
+        assert_eq!(first[0], "out/table.v2.cpu-threads1.json");
+        assert_eq!(
+            second[..],
+            [table, "p.cpu-threads2-batch8.svg", "p.cpu-threads2-batch8.blocks.svg"]
+        );
+        let message = files("--device cpu --device cpu:threads=1").unwrap_err().to_string();
+        assert!(message.contains("--device `cpu:threads=1` is given twice"), "{message}");
+    }
+
+    #[test]
+    fn options_hold_for_every_device_that_does_not_say() {
+        let devices = |arguments| {
+            let targets = files(arguments)?.into_iter();
+            anyhow::Ok(targets.map(|(device, _)| device).collect::<Vec<_>>())
+        };
+        let both = devices("--device cpu --device cpu:threads=4 --batch 8").unwrap();
+        assert_eq!(both, ["cpu:batch=8", "cpu:threads=4,batch=8"]);
+        let message = devices("--device cpu:threads=4 --threads 2").unwrap_err().to_string();
+        assert!(message.contains("contradicts --threads 2"), "{message}");
+    }
+
+    #[test]
+    fn pictures_show_every_slot_and_network() {
+        let folder = tempfile::tempdir().unwrap();
+        let space = Space::preset("ofa-28").unwrap();
+        let (options, mut device) = (ProfileOptions::default(), FakeDevice::new(1));
+        let table = profile(&space, &mut device, &options, &mut |_| {}).unwrap();
+        let path = folder.path().join("new/plot.svg");
+        plot_blocks(&path, &table, &space).unwrap();
+        let svg = std::fs::read_to_string(&path).unwrap();
+        let slots = space.slots(0);
+        for (slot, _) in &slots {
+            assert_eq!(svg.matches(&slot.to_string()).count(), 1, "{slot}");
+        }
+        // One dot for each option, and one in the legend.
+        let options: usize = slots.iter().map(|(_, blocks)| blocks.len()).sum();
+        assert_eq!(svg.matches("<circle").count(), options + 1);
+        plot_networks(&path, &table, &space, &table.validation_networks).unwrap();
+        let svg = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(svg.matches("<circle").count(), 16 + 1);
+    }
 }

@@ -11,10 +11,11 @@ use crate::{
     device::{DeviceKind, DeviceSpec},
     format, output,
     progress::Progress,
-    runtime,
+    runtime::{self, check_writable},
 };
 
 pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
+    args.plot.iter().try_for_each(|path| check_writable(path))?;
     let table = LatencyTable::load(&args.table)?;
     let space = Space::load(args.space.as_deref().unwrap_or(&table.space_name))?;
     table.check_space(&space)?;
@@ -34,7 +35,7 @@ pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
         ..ProfileOptions::default()
     };
     let mut progress = Progress::new();
-    let (validation, _, hygiene) = validate(
+    let (validation, timings, hygiene) = validate(
         &table,
         &space,
         &mut device,
@@ -43,6 +44,9 @@ pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
         &mut progress.of_profiler(),
     )?;
     progress.finish();
+    if let Some(path) = &args.plot {
+        profile::plot_networks(path, &table, &space, &timings)?;
+    }
     if as_json {
         let mut result = serde_json::to_value(&validation)?;
         result["hygiene"] = serde_json::to_value(&hygiene)?;
