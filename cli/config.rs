@@ -10,6 +10,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::device::{DeviceKind, DeviceSpec};
 
+/// The percentiles that are measured on exported files.
+const PERCENTILES: [f64; 3] = [50.0, 95.0, 99.0];
 const COMPLETE: &str = "examples/fashion-mnist.toml is a complete one";
 
 /// A run: space, data, device and budget; everything else has a default.
@@ -20,6 +22,9 @@ pub(crate) struct Config {
     pub(crate) space: String,
     /// The latency that must hold, for example `"3ms"` or `"60% of full"`.
     pub(crate) budget: String,
+    /// The percentile of single calls that must keep to it: 50 (the median), 95 or 99.
+    #[serde(default = "median")]
+    pub(crate) percentile: f64,
     /// Everything random follows from it.
     #[serde(default)]
     pub(crate) seed: u64,
@@ -74,6 +79,10 @@ impl Default for SearchConfig {
     }
 }
 
+fn median() -> f64 {
+    PERCENTILES[0]
+}
+
 impl Config {
     /// Reads and checks a configuration; relative paths are taken from its folder, or else from the current one.
     pub(crate) fn load(path: &Path) -> Result<Self> {
@@ -97,7 +106,18 @@ impl Config {
         Ok(config)
     }
 
+    /// The percentile, where it is not the median.
+    pub(crate) fn tail(&self) -> Option<f64> {
+        (self.percentile > median()).then_some(self.percentile)
+    }
+
     fn check(&self) -> Result<()> {
+        if !PERCENTILES.contains(&self.percentile) {
+            bail!(
+                "`percentile` is {}, expected 50, 95 or 99; hint: these are measured on the exported model",
+                self.percentile
+            );
+        }
         self.device.spec()?;
         self.budget.parse::<Budget>()?;
         if self.device.threads == 0 || self.device.batch == 0 {

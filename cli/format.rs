@@ -20,6 +20,20 @@ pub(crate) fn percent(fraction: Option<f64>) -> String {
     fraction.map_or_else(|| "-".to_owned(), |f| format!("{:.2} %", f * 100.0))
 }
 
+/// `median`, or `p95`.
+pub(crate) fn percentile(percentile: f64) -> String {
+    if is_median(percentile) { "median".to_owned() } else { format!("p{percentile}") }
+}
+
+/// What follows a latency at a percentile: ` at p95`; nothing for the median.
+pub(crate) fn at(percentile: f64) -> String {
+    if is_median(percentile) { String::new() } else { format!(" at p{percentile}") }
+}
+
+fn is_median(percentile: f64) -> bool {
+    (percentile - 50.0).abs() < 1e-9
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,5 +45,11 @@ mod tests {
         {
             assert_eq!(seconds(s), text);
         }
+    }
+
+    #[test]
+    fn only_percentiles_other_than_the_median_are_spelt_out() {
+        assert_eq!((at(50.0), percentile(50.0)), (String::new(), "median".to_owned()));
+        assert_eq!((at(99.5), percentile(95.0)), (" at p99.5".to_owned(), "p95".to_owned()));
     }
 }

@@ -8,6 +8,7 @@ use netfit_search::{
     strategy,
 };
 use netfit_spaces::Space;
+use serde::Serialize;
 
 use crate::{
     args::{Search, StrategyName},
@@ -27,8 +28,9 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
         _ => Space::load(&args.space)?,
     };
     table.check_space(&space)?;
-    let latency = TableLatency::new(&space, &table)?;
-    let budget_s = budget.resolve(table.predict(&space.network(&space.largest()))?.median_s)?;
+    let latency = TableLatency::at_percentile(&space, &table, args.percentile)?;
+    let full = table.predict_percentile(&space.network(&space.largest()), args.percentile)?;
+    let budget_s = budget.resolve(full.median_s)?;
     let name = match args.strategy {
         StrategyName::Evolution => "evolution",
         StrategyName::Random => "random",
@@ -54,9 +56,18 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
         plot(path, &result)?;
     }
     if as_json {
-        return output::json(&result);
+        return output::json(&Shown { result: &result, percentile: args.percentile });
     }
-    print(&result)
+    print(&result, args.percentile)
+}
+
+/// What is printed as JSON.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    result: &'a SearchResult,
+    /// What the latencies and the budget are.
+    percentile: f64,
 }
 
 /// The space of a run, which `named` must name.
@@ -135,7 +146,8 @@ fn plot(path: &std::path::Path, result: &SearchResult) -> Result<()> {
     plots::pareto(path, &[evaluated], &front, Some(point(&result.best)), result.budget_s)
 }
 
-fn print(result: &SearchResult) -> Result<()> {
+fn print(result: &SearchResult, percentile: f64) -> Result<()> {
+    let at = format::at(percentile);
     let rows: Vec<Vec<String>> = result
         .pareto
         .iter()
@@ -152,9 +164,9 @@ fn print(result: &SearchResult) -> Result<()> {
             ]
         })
         .collect();
-    output::table(&["Pareto front", "accuracy", "latency", "95 % interval"], &rows)?;
+    output::table(&["Pareto front", "accuracy", &format!("latency{at}"), "95 % interval"], &rows)?;
     output::text(&format!(
-        "best within {}: {} at {}, {} ({} networks in {}, {:.0} a second)",
+        "best within {}{at}: {} at {}, {} ({} networks in {}, {:.0} a second)",
         format::seconds(result.budget_s),
         result.best.genotype,
         format::percent(Some(result.best.accuracy)),

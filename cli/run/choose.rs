@@ -46,7 +46,8 @@ pub(crate) fn choose(
     progress: &mut Progress,
 ) -> Result<Choice> {
     let (space, search, seed) = (&setting.space, &setting.config.search, setting.config.seed);
-    let latency = TableLatency::new(space, table)?;
+    let percentile = setting.config.percentile;
+    let latency = TableLatency::at_percentile(space, table, percentile)?;
     let mut judge = Judge::new(setting, &latency, torch, progress)?;
 
     let drawn = feasible(space, &latency, budget_s, search.samples + search.finalists, seed)?;
@@ -76,7 +77,8 @@ pub(crate) fn choose(
     let candidate = |network: &Evaluated| {
         let genotype = network.genotype.clone();
         let built = space.network(&genotype);
-        let mut candidate = Candidate::new(genotype, &built, table.predict(&built)?);
+        let mut candidate =
+            Candidate::new(genotype, &built, table.predict_percentile(&built, percentile)?);
         candidate.accuracy_predicted =
             predictor.predict(std::slice::from_ref(&network.genotype)).first().copied();
         candidate.accuracy_supernet = Some(network.accuracy);

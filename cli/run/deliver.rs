@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use netfit_data::{Dataset, Splits};
 use netfit_export::{ModelInfo, Weights, save_model, to_onnx};
 use netfit_latency_tables::{Hygiene, LatencyTable};
-use netfit_profiler::{ProfileOptions, Session, time_files};
+use netfit_profiler::{Device, MeasureOptions, ProfileOptions, Session, measure, time_files};
 use netfit_search::TorchProcess;
 use netfit_spaces::Genotype;
 
@@ -17,6 +17,9 @@ use crate::{progress::Progress, runtime::make_folder_of};
 const COMPARED: usize = 64;
 /// Largest difference between them that is rounding.
 const TOLERANCE: f64 = 1e-4;
+/// Single calls that a percentile is taken of, and the time for them.
+const CALLS: usize = 3000;
+const CALLS_S: f64 = 15.0;
 /// Images a batch of the test.
 const BATCH: usize = 200;
 
@@ -52,18 +55,43 @@ pub(crate) fn deliver(
     let paths: Vec<PathBuf> = candidates.iter().map(|(_, _, path)| path.clone()).collect();
     let options = ProfileOptions { seed: setting.config.seed, accept_noise, ..careful() };
     let mut device = setting.device()?;
-    let (timings, hygiene) =
-        time_files(table, &mut device, &paths, &options, &mut progress.of_profiler())?;
+    let (timings, hygiene) = time_files(
+        table,
+        &setting.space,
+        &mut device,
+        &paths,
+        &options,
+        &mut progress.of_profiler(),
+    )?;
     progress.finish();
     for ((candidate, _, path), timing) in candidates.iter_mut().zip(timings) {
         candidate.latency_measured_s = Some(timing.seconds);
         candidate.latency_mad_s = Some(timing.mad_s);
         candidate.latency_measured_normalised_s = Some(timing.normalised_s);
+        if let Some(percentile) = setting.config.tail() {
+            let seconds = tail(path, percentile, &mut device, progress)?;
+            candidate.latency_measured_s = Some(seconds);
+            candidate.latency_measured_normalised_s =
+                Some(seconds * timing.normalised_s / timing.seconds);
+        }
         let mut session = Session::open(path, threads())?;
         candidate.accuracy_test = Some(accuracy(&mut session, images, &images.test, progress)?);
     }
     progress.finish();
     Ok((difference, hygiene))
+}
+
+/// The measured percentile of single calls: 95 or 99, as the configuration was checked.
+fn tail(
+    model: &Path,
+    percentile: f64,
+    device: &mut dyn Device,
+    progress: &mut Progress,
+) -> Result<f64> {
+    let options = MeasureOptions { samples: CALLS, seconds: CALLS_S, ..MeasureOptions::default() };
+    let measured = measure(model, device, &options, &mut progress.of_profiler())?;
+    progress.finish();
+    Ok(if percentile > 95.0 { measured.p99_s } else { measured.p95_s })
 }
 
 /// Writes a subnet's weights and its ONNX file; returns the largest difference between ONNX Runtime's and torch's

@@ -5,20 +5,24 @@ use std::fs;
 use anyhow::{Context as _, Result};
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::TableLatency;
-use netfit_profiler::{Device as _, Pairing, ProfileOptions, profile, time_networks};
+use netfit_profiler::{Device as _, ProfileOptions, Protocol, profile, time_networks};
 use netfit_search::Budget;
 use serde::{Deserialize, Serialize};
 
 use super::Setting;
-use crate::{commands, progress::Progress, runtime::write_file};
+use crate::{
+    commands,
+    progress::Progress,
+    runtime::{journal_of, remove, write_file},
+};
 
-/// The latency that must hold; kept, so that a run that is gone on with has the same.
+/// The latency that must hold, at the configuration's percentile; kept, so that a run that is gone on with has the same.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Limit {
     /// As it was asked for.
     pub(crate) requested: Budget,
     pub(crate) seconds: f64,
-    /// The full network's latency, where the budget is a share of it.
+    /// The full network's latency at that percentile, where the budget is a share of it.
     pub(crate) full_s: Option<f64>,
 }
 
@@ -36,16 +40,26 @@ pub(crate) fn table(
         table.check_device(&device.fingerprint())?;
         return Ok(table);
     }
-    let options =
-        ProfileOptions { seed: setting.config.seed, accept_noise, ..ProfileOptions::default() };
+    let journal = journal_of(&path);
+    let options = ProfileOptions {
+        seed: setting.config.seed,
+        accept_noise,
+        percentiles: setting.config.tail().into_iter().collect(),
+        journal: Some(journal.clone()),
+        ..ProfileOptions::default()
+    };
     let table = profile(&setting.space, &mut device, &options, &mut progress.of_profiler())?;
     progress.finish();
     table.save(&path)?;
-    commands::profile::plot(&setting.folder.plot("latency"), &table, &setting.space)?;
+    remove(&journal)?;
+    let (folder, networks) = (&setting.folder, &table.validation_networks);
+    commands::profile::plot_networks(&folder.plot("latency"), &table, &setting.space, networks)?;
+    commands::profile::plot_blocks(&folder.plot("blocks"), &table, &setting.space)?;
     Ok(table)
 }
 
-/// The budget in seconds; a share is of the full network as measured beside the table's reference network.
+/// The budget in seconds; a share is of the full network as measured beside the table's reference network. Of a
+/// percentile it is what the table says of the median that was measured.
 pub(crate) fn limit(
     setting: &Setting,
     table: &LatencyTable,
@@ -64,7 +78,7 @@ pub(crate) fn limit(
             Limit { requested, seconds: requested.resolve(full_s)?, full_s: Some(full_s) }
         }
     };
-    let latency = TableLatency::new(&setting.space, table)?;
+    let latency = TableLatency::at_percentile(&setting.space, table, setting.config.percentile)?;
     // An impossible budget ends here, before anything is trained.
     netfit_search::feasible(&setting.space, &latency, limit.seconds, 1, setting.config.seed)?;
     let text = serde_json::to_string_pretty(&limit)?;
@@ -76,7 +90,7 @@ pub(crate) fn limit(
 /// More rounds than for a table: a budget hangs on each of these few networks.
 pub(crate) fn careful() -> ProfileOptions {
     ProfileOptions {
-        pairing: Pairing { rounds: 60, ..Pairing::default() },
+        protocol: Protocol { rounds: 60, most_rounds: 60, ..Protocol::default() },
         processes: 3,
         ..ProfileOptions::default()
     }
@@ -100,5 +114,5 @@ fn full_network(
         &mut progress.of_profiler(),
     )?;
     progress.finish();
-    Ok(timings[0].seconds)
+    Ok(table.latency_at(timings[0].seconds, setting.config.percentile)?.median_s)
 }

@@ -92,7 +92,7 @@ fn run(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result
 fn budget(setting: &Setting, limit: &Limit) -> BudgetResult {
     BudgetResult::Latency {
         device: setting.config.device.kind.clone(),
-        percentile: 50.0,
+        percentile: setting.config.percentile,
         seconds: limit.seconds,
         requested: limit.requested.to_string(),
         full_s: limit.full_s,

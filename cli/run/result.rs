@@ -56,7 +56,8 @@ pub(crate) enum BudgetResult {
     },
 }
 
-/// One network; what was not measured is null. Accuracies are fractions of 1.
+/// One network; what was not measured is null. Latencies are at the budget's percentile, their deviation is that of
+/// the median. Accuracies are fractions of 1.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Candidate {
     pub(crate) genotype: Genotype,
@@ -132,13 +133,15 @@ impl RunResult {
             ],
             &rows,
         )?;
-        let BudgetResult::Latency { seconds, requested, .. } = &self.budgets[0];
+        let BudgetResult::Latency { seconds, requested, percentile, .. } = &self.budgets[0];
         let measured =
             self.chosen.latency_measured_s.map_or_else(|| "-".to_owned(), format::seconds);
         let verdict = if self.within_budget { "within" } else { "OVER" };
         output::text(&format!(
-            "budget {requested} = {}; measured median {measured}: {verdict} budget",
-            format::seconds(*seconds)
+            "budget {requested}{} = {}; measured {} {measured}: {verdict} budget",
+            format::at(*percentile),
+            format::seconds(*seconds),
+            format::percentile(*percentile)
         ))?;
         if self.hygiene.verdict == Verdict::NoiseAccepted {
             output::text(

@@ -15,7 +15,7 @@ pub struct Evaluated {
     pub genotype: Genotype,
     /// Its accuracy, fraction of 1.
     pub accuracy: f64,
-    /// Its predicted median latency.
+    /// Its latency as the search's latency model predicts it: a median, or a percentile.
     pub latency_s: f64,
     /// The prediction's interval.
     pub latency_interval_s: [f64; 2],
