@@ -14,6 +14,8 @@ use crate::{
 
 /// Blocks that are listed for people where they do not say how many.
 const BLOCKS: usize = 10;
+/// Relative changes below this print as none.
+const SHOWN: f64 = 5e-5;
 
 pub(crate) fn execute(command: &TableCommand, as_json: bool) -> Result<()> {
     match command {
@@ -103,14 +105,20 @@ fn tell(table: &LatencyTable) -> Result<()> {
 
 fn correction(correction: &Correction) -> String {
     let constant = format::seconds(correction.constant_s());
-    let kernel = |seconds: f64| format!("{:.3} us a kernel", seconds * 1e6);
+    let kernel = |seconds: f64| {
+        if seconds.abs() > 0.0 {
+            format!(" {:+.3} us x kernels", seconds * 1e6)
+        } else {
+            String::new()
+        }
+    };
     match correction {
         Correction::Affine(line) => format!("affine: {constant} + {:.4} x sum", line.slope),
         Correction::Recorded { slope, kernel_s, .. } => {
-            format!("recorded: {constant} + {slope:.4} x sum, {}", kernel(*kernel_s))
+            format!("recorded: {constant} + {slope:.4} x sum{}", kernel(*kernel_s))
         }
         Correction::Ridge { slope, kernel_s, factors, penalty, .. } => format!(
-            "ridge: {constant} + {slope:.4} x sum, {}, {} factors (penalty {penalty})",
+            "ridge: {constant} + {slope:.4} x sum{}, {} block factor(s), penalty {penalty}",
             kernel(*kernel_s),
             factors.len()
         ),
@@ -253,6 +261,7 @@ fn changes(diff: &TableDiff) -> Result<()> {
     let rows: Vec<Vec<String>> = diff
         .blocks
         .iter()
+        .filter(|block| block.change.abs() >= SHOWN || block.change.is_nan())
         .take(BLOCKS)
         .map(|block| {
             vec![

@@ -164,6 +164,28 @@ mod tests {
     use netfit_spaces::Random;
 
     #[test]
+    fn predictions_of_left_out_networks_are_those_that_the_errors_are_of() {
+        let table = crate::table::tests::table();
+        let space = netfit_spaces::Space::preset("ofa-28").unwrap();
+        let mut random = Random::new(3, "noise");
+        let mut networks: Vec<(Network, f64)> = table
+            .calibration_networks
+            .iter()
+            .map(|timing| {
+                let seconds = timing.seconds * (1.0 + 0.02 * random.normal());
+                (space.network(&timing.genotype), seconds)
+            })
+            .collect();
+        let calibration = Calibration::fit(&table.sources, &networks).unwrap();
+        let predicted = calibration.leave_one_out(&table.sources, &networks).unwrap();
+        let measured = latencies(&networks).unwrap();
+        assert_eq!(Errors::of(&predicted, &measured), calibration.errors);
+        networks[0].1 = f64::NAN;
+        assert!(calibration.leave_one_out(&table.sources, &networks).is_err());
+        assert!(calibration.leave_one_out(&BTreeMap::new(), &networks).is_err());
+    }
+
+    #[test]
     fn the_conformal_interval_covers_its_share_of_fresh_points() {
         // By theory at least 95 % on average over draws of the calibration set.
         let (mut covered, mut total) = (0, 0);

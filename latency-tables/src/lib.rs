@@ -2,7 +2,8 @@
 //!
 //! A [`LatencyTable`] holds one time for each block of a search space on one device ([`Fingerprint`]), a
 //! [`Calibration`] that turns sums of block times into latencies of whole networks, and a [`Validation`] on networks
-//! that the calibration has not seen. Times are seconds, of one call on the whole batch.
+//! that the calibration has not seen. Times are seconds, of one call on the whole batch. Latencies are medians; where
+//! percentiles of single calls were measured, a [`Tail`] predicts each from the median.
 //!
 //! Two clocks are kept apart. *Raw* seconds are what a user's budget is about; they drift by several per cent between
 //! processes. *Reference-normalised* seconds are `time / time of the reference network beside it * the reference's
