@@ -8,6 +8,7 @@ use netfit_profiler::{MeasureOptions, measure};
 use crate::{args::Measure, format, output, progress::Progress, runtime};
 
 pub(crate) fn execute(args: &Measure, as_json: bool) -> Result<()> {
+    let spec = args.parameters.device(&args.device)?;
     if !args.model.is_file() {
         bail!("there is no file `{}`; hint: give the path of an ONNX file", args.model.display());
     }
@@ -18,7 +19,6 @@ pub(crate) fn execute(args: &Measure, as_json: bool) -> Result<()> {
             _ => bail!("--dimension `{text}`: expected NAME=SIZE, for example height=224"),
         };
     }
-    let spec = args.parameters.device(&args.device)?;
     let options = MeasureOptions { samples: args.samples, dimensions, ..MeasureOptions::default() };
     let mut device = runtime::device(spec)?;
     let mut progress = Progress::new();

@@ -120,7 +120,7 @@ fn measure(args: &Profile, target: &Target, space: &Space) -> Result<LatencyTabl
 fn object(table: &LatencyTable, path: &Path) -> Value {
     json!({
         "entries": table.entries().count(), "seconds": table.seconds, "source": table.calibration.source,
-        "calibration": table.calibration, "validation": table.validation, "hygiene": table.hygiene,
+        "calibration": table.calibration, "validation": table.validation, "tails": table.tails, "hygiene": table.hygiene,
         "fingerprint": table.fingerprint, "table": path,
     })
 }
@@ -177,6 +177,13 @@ fn summary(table: &LatencyTable) -> Result<()> {
     if let Some(validation) = &table.validation {
         rows.push(errors("validation, table", &validation.errors));
         rows.push(errors("validation, multiply-adds", &validation.multiply_adds));
+    }
+    for tail in &table.tails {
+        let name = format::percentile(tail.percentile);
+        rows.push(errors(&format!("calibration, {name}"), &tail.errors));
+        if let Some(validation) = &tail.validation {
+            rows.push(errors(&format!("validation, {name}"), &validation.errors));
+        }
     }
     output::table(&ERRORS, &rows)?;
     if let Some(floor) =

@@ -24,7 +24,10 @@ pub(crate) fn blocks(path: &Path, title: &str, slots: &[(String, Vec<f64>)]) -> 
         .map(|(slot, (_, seconds))| place(slot, netfit_latency_tables::median(seconds)))
         .collect();
     let x = (-0.5, slots.len() as f64 - 0.5);
-    let y = padded(seconds().map(|seconds| seconds * unit.factor).chain([0.0]));
+    let mut y = padded(seconds().map(|seconds| seconds * unit.factor).chain([0.0]));
+    if seconds().all(|seconds| seconds >= 0.0) {
+        y.0 = 0.0;
+    }
     draw(path, |area| {
         let labels = (String::new(), format!("calibrated time ({})", unit.name));
         let mut chart = axes(area, title, &labels, x, y, NAMES)?;

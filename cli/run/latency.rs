@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::TableLatency;
 use netfit_profiler::{Device as _, ProfileOptions, Protocol, profile, time_networks};
@@ -48,7 +48,15 @@ pub(crate) fn table(
         journal: Some(journal.clone()),
         ..ProfileOptions::default()
     };
-    let table = profile(&setting.space, &mut device, &options, &mut progress.of_profiler())?;
+    let table = profile(&setting.space, &mut device, &options, &mut progress.of_profiler());
+    // Its own hint names an option that a run does not have.
+    let table = table.map_err(|error| match error {
+        netfit_profiler::Error::Journal { path, reason } => {
+            let path = path.display();
+            anyhow!("journal `{path}` cannot be gone on with: {reason}; hint: remove it")
+        }
+        error => error.into(),
+    })?;
     progress.finish();
     table.save(&path)?;
     remove(&journal)?;

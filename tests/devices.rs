@@ -1,0 +1,140 @@
+//! Devices as text, sweeps over them, and percentiles.
+
+use std::{fs, path::Path};
+
+use netfit_latency_tables::LatencyTable;
+use netfit_profiler::{FakeDevice, ProfileOptions, profile};
+use netfit_spaces::Space;
+use tempfile::TempDir;
+
+use crate::cli::{advice, configure, images, json, text};
+
+const CSV: &str = "csv:tests/data/nas-bench-macro.csv,genotype=arch,accuracy=mean_acc,unit=percent";
+
+/// The names in a folder, sorted.
+fn names(folder: &Path) -> Vec<String> {
+    let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
+    let mut names: Vec<String> =
+        fs::read_dir(folder).unwrap().map(|e| name(e).into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_is_no_device_is_named_and_nothing_is_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model.onnx");
+    fs::write(&model, "no model").unwrap();
+    let out = folder.path().join("table.json");
+    let (measure, profile) =
+        (["measure", text(&model)], ["profile", "--space", "ofa-28", "--out", text(&out)]);
+    for (more, expected) in [
+        (&["--device", "cpu:cores=2"][..], "--device `cpu:cores=2`: unknown parameter `cores`"),
+        (&["--device", "cuda:0"], "--device `cuda:0`: this build profiles `cpu` only"),
+        (&["--device", "cpu:threads=0"], "expected threads from 1 to 1024, found `0`"),
+        (&["--device", "cpu:batch=8", "--batch", "4"], "contradicts --batch 4"),
+    ] {
+        for command in [&measure[..], &profile[..]] {
+            let message = advice(&[command, more].concat());
+            assert!(message.contains(expected), "{message}");
+        }
+    }
+    let twice = ["--device", "cpu:threads=1", "--device", "cpu"];
+    let message = advice(&[&profile[..], &twice[..]].concat());
+    assert!(message.contains("--device `cpu` is given twice"), "{message}");
+    assert_eq!(names(folder.path()), ["model.onnx"]);
+}
+
+#[test]
+fn a_sweep_checks_every_file_before_it_measures() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    let (out, plot) = (at("table.json"), at("plot.svg"));
+    let sweep = ["profile", "--space", "ofa-28", "--out", text(&out), "--plot", text(&plot)];
+    let devices = ["--device", "cpu", "--device", "cpu:threads=2,batch=8"];
+    for taken in [
+        "table.cpu-threads2-batch8.json",
+        "plot.cpu-threads2-batch8.svg",
+        "plot.cpu.blocks.svg",
+        "plot.cpu-threads2-batch8.blocks.svg",
+    ] {
+        fs::create_dir(at(taken)).unwrap();
+        let message = advice(&[&sweep[..], &devices[..]].concat());
+        assert!(message.contains(taken), "{message}");
+        assert_eq!(names(folder.path()), [taken]);
+        fs::remove_dir(at(taken)).unwrap();
+    }
+}
+
+#[test]
+fn senseless_percentiles_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("table.json");
+    for wrong in ["50", "100", "-1", "nan", "95,x", "95,,99"] {
+        let percentiles = format!("--percentiles={wrong}");
+        let arguments = ["profile", "--space", "ofa-28", "--out", text(&out), &percentiles];
+        assert!(advice(&arguments).contains("a number above 50 and below 100"), "{wrong}");
+    }
+    fs::create_dir(folder.path().join("data")).unwrap();
+    images(&folder.path().join("data"), 60, 30);
+    let run = folder.path().join("run");
+    for (key, part) in [("90", "`percentile` is 90"), ("0.95", "is 0.95"), ("nan", "is NaN")] {
+        let config = configure(folder.path(), "2ms", &format!("percentile = {key}"));
+        let message = advice(&["run", &config, "--out", text(&run)]);
+        assert!(message.contains(part) && message.contains("50, 95 or 99"), "{message}");
+        assert!(!run.exists());
+    }
+}
+
+/// A table of `nas-bench-macro` on the fake device, whose calls scatter.
+fn table(folder: &TempDir, percentiles: &[f64]) -> (String, LatencyTable, Space) {
+    let space = Space::preset("nas-bench-macro").unwrap();
+    let mut device = FakeDevice::new(1);
+    device.noise = 0.1;
+    let options = ProfileOptions {
+        accept_noise: true,
+        percentiles: percentiles.to_vec(),
+        ..ProfileOptions::default()
+    };
+    let table = profile(&space, &mut device, &options, &mut |_| {}).unwrap();
+    let path = folder.path().join("table.json");
+    table.save(&path).unwrap();
+    (text(&path).to_owned(), table, space)
+}
+
+#[test]
+fn a_budget_on_a_percentile_needs_a_table_that_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _, _) = table(&folder, &[]);
+    let search = ["search", "--space", "nas-bench-macro", "--table", &path, "--accuracy", CSV];
+    let percentile = ["--budget", "60% of full", "--percentile", "95"];
+    let message = advice(&[&search[..], &percentile[..]].concat());
+    assert!(message.contains("no percentile 95") && message.contains("--percentiles"), "{message}");
+}
+
+#[test]
+fn a_search_keeps_to_its_percentile() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, table, space) = table(&folder, &[95.0]);
+    let full = space.network(&space.largest());
+    let search = |percentile: &[&str]| {
+        let what = ["search", "--space", "nas-bench-macro", "--table", &path, "--accuracy", CSV];
+        let how = ["--budget", "60% of full", "--evaluations", "300"];
+        json(&[&what[..], &how[..], percentile].concat())
+    };
+    for (arguments, percentile) in [(&[][..], 50.0), (&["--percentile", "95"], 95.0)] {
+        let found = search(arguments);
+        assert_eq!(found["percentile"], percentile);
+        let budget = 0.6 * table.predict_percentile(&full, percentile).unwrap().median_s;
+        assert!((found["budget_s"].as_f64().unwrap() / budget - 1.0).abs() < 1e-12);
+        let genotype = space.parse(found["best"]["genotype"].as_str().unwrap()).unwrap();
+        let latency = table.predict_percentile(&space.network(&genotype), percentile).unwrap();
+        let shown = found["best"]["latency_s"].as_f64().unwrap();
+        assert!((shown / latency.median_s - 1.0).abs() < 1e-9, "{found}");
+        assert!(found["best"]["latency_interval_s"][1].as_f64().unwrap() <= budget);
+    }
+    // Calls scatter by 10 %: 95 % of them end within 1.645 deviations.
+    let ratio = table.predict_percentile(&full, 95.0).unwrap().median_s
+        / table.predict(&full).unwrap().median_s;
+    assert!((ratio / 0.1645_f64.exp() - 1.0).abs() < 0.05, "{ratio}");
+}
