@@ -23,11 +23,13 @@ fn conforms(device: &mut dyn Device) {
     assert_eq!(device.load(Model::Network(&small)).unwrap(), 0);
     assert_eq!(device.load(Model::Network(&large)).unwrap(), 1);
     assert_eq!(device.load(Model::Traced(&small)).unwrap(), 2);
-    let burst = |model, calls| Burst { model, calls, seconds: 0.0 };
-    let times = device.time(&[burst(0, 3), burst(1, 5), burst(2, 4), burst(2, 2)]).unwrap();
-    let lengths: Vec<usize> = times.iter().map(Vec::len).collect();
+    let burst = |model, calls| Burst { model, warm_up: 2, warm_up_s: 0.0, calls, seconds: 0.0 };
+    let ran = device.time(&[burst(0, 3), burst(1, 5), burst(2, 4), burst(2, 2)]).unwrap();
+    let lengths: Vec<usize> = ran.iter().map(|ran| ran.calls.len()).collect();
     assert_eq!(lengths, [3, 5, 4, 2]);
-    assert!(times.iter().flatten().all(|seconds| seconds.is_finite() && *seconds > 0.0));
+    let calls = ran.iter().flat_map(|ran| &ran.calls);
+    assert!(calls.into_iter().all(|seconds| seconds.is_finite() && *seconds > 0.0));
+    assert!(ran.iter().all(|ran| ran.elapsed_s >= ran.calls.iter().sum::<f64>() * 0.999));
     assert!(device.time(&[burst(7, 1)]).is_err(), "there is no model 7");
 
     let traced = device.trace(2).unwrap();

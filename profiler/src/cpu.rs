@@ -13,7 +13,7 @@ use netfit_spaces::{Network, Random};
 use tempfile::TempDir;
 
 use crate::{
-    BlockTimes, Burst, Device, Error, Model, Result, runtime, trace,
+    BlockTimes, Burst, Device, Error, Model, Ran, Result, runtime, trace,
     worker::{Answer, Request},
 };
 use connection::{Connection, Launch};
@@ -138,9 +138,9 @@ impl Device for CpuDevice {
         }
     }
 
-    fn time(&mut self, bursts: &[Burst]) -> Result<Vec<Vec<f64>>> {
+    fn time(&mut self, bursts: &[Burst]) -> Result<Vec<Ran>> {
         match self.connection.ask(&Request::Time { bursts: bursts.to_vec() })? {
-            Answer::Timed { times } if times.len() == bursts.len() => Ok(times),
+            Answer::Timed { ran } if ran.len() == bursts.len() => Ok(ran),
             other => Err(self.connection.unexpected(&other)),
         }
     }

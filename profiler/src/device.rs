@@ -27,11 +27,11 @@ pub trait Device {
     /// A model that the device cannot run.
     fn load(&mut self, model: Model<'_>) -> Result<usize>;
 
-    /// Runs bursts one after the other, and nothing between them: the seconds of each timed call of each burst.
+    /// Runs bursts one after the other, and nothing between them.
     ///
     /// # Errors
     /// A call that fails.
-    fn time(&mut self, bursts: &[Burst]) -> Result<Vec<Vec<f64>>>;
+    fn time(&mut self, bursts: &[Burst]) -> Result<Vec<Ran>>;
 
     /// What the runtime has recorded of the timed calls of a [`Model::Traced`]. Afterwards the model is gone.
     ///
@@ -56,15 +56,33 @@ pub enum Model<'a> {
     },
 }
 
-/// A call that is not timed, then timed calls of one model: at least `calls`, and as many as fit into `seconds`.
+/// Calls of one model in a row: some that are not timed, then timed ones.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Burst {
     /// The model's number.
     pub model: usize,
+    /// Calls before the timed ones: so many, or fewer where they take longer than `warm_up_s`.
+    pub warm_up: usize,
+    /// See `warm_up`; the first of these calls is made in any case.
+    pub warm_up_s: f64,
     /// Timed calls at least.
     pub calls: usize,
     /// Time to fill with timed calls.
     pub seconds: f64,
+}
+
+/// What a burst took, and what else the machine did meanwhile.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Ran {
+    /// Seconds of each timed call.
+    pub calls: Vec<f64>,
+    /// Wall-clock seconds since the burst before it ended (or the request began).
+    pub elapsed_s: f64,
+    /// Processor seconds that others took in `elapsed_s`; it is told in steps of some 10 ms and only sums over many
+    /// bursts mean something. None where the system does not tell.
+    pub others_s: Option<f64>,
+    /// The processor's frequency right after the burst, where the system tells it.
+    pub hertz: Option<f64>,
 }
 
 /// Where the time of a network's calls went.

@@ -69,7 +69,7 @@ pub enum Error {
     },
     /// The machine was too busy to measure on.
     #[error(
-        "the machine was disturbed while it was measured: {disturbed} of {bursts} bursts (the reference network drifted by {:.1} %), accepted are {:.0} %; hint: stop other work, or go on with --accept-noise, which marks the table",
+        "the machine was disturbed while it was measured: {disturbed} of {bursts} bursts ({reasons}; drift up to {:.1} %), accepted are {:.0} %; hint: stop other work, or go on with --accept-noise, which marks the table",
         100.0 * drift,
         100.0 * accepted
     )]
@@ -78,10 +78,20 @@ pub enum Error {
         disturbed: usize,
         /// Bursts in all.
         bursts: usize,
+        /// Why bursts were thrown away and repeated, and how many.
+        reasons: String,
         /// Share of disturbed bursts that is accepted.
         accepted: f64,
         /// Drift of the reference, a fraction of 1.
         drift: f64,
+    },
+    /// A journal of another profile, or something else.
+    #[error("journal `{path}` cannot be gone on with: {reason}; hint: begin anew with --restart")]
+    Journal {
+        /// The file.
+        path: PathBuf,
+        /// What differs.
+        reason: String,
     },
     /// A file or folder that cannot be used.
     #[error("cannot {action} `{path}`: {source}")]

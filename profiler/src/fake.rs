@@ -5,7 +5,7 @@ use std::ops::Range;
 use netfit_latency_tables::Fingerprint;
 use netfit_spaces::{Block, Network, Op, Random};
 
-use crate::{BlockTimes, Burst, Device, Error, Model, Result};
+use crate::{BlockTimes, Burst, Device, Error, Model, Ran, Result};
 
 /// A device whose times follow from multiply-adds, with seeded noise and planted disturbances: everything about
 /// measuring can be tested on it, and nothing depends on the machine.
@@ -23,6 +23,8 @@ pub struct FakeDevice {
     pub process_noise: f64,
     /// Bursts (counted over the device's life) that take longer, and by which factor.
     pub disturbances: Vec<(Range<usize>, f64)>,
+    /// Bursts beside which other processes use so many cores.
+    pub loads: Vec<(Range<usize>, f64)>,
     random: Random,
     process: f64,
     bursts: usize,
@@ -46,6 +48,7 @@ impl FakeDevice {
             noise: 0.0,
             process_noise: 0.0,
             disturbances: Vec::new(),
+            loads: Vec::new(),
             random: Random::new(seed, "fake device"),
             process: 1.0,
             bursts: 0,
@@ -115,23 +118,26 @@ impl Device for FakeDevice {
         Ok(self.models.len() - 1)
     }
 
-    fn time(&mut self, bursts: &[Burst]) -> Result<Vec<Vec<f64>>> {
-        let mut times = Vec::new();
+    fn time(&mut self, bursts: &[Burst]) -> Result<Vec<Ran>> {
+        let at = |planted: &[(Range<usize>, f64)], index: usize| -> Vec<f64> {
+            let here = planted.iter().filter(|(range, _)| range.contains(&index));
+            here.map(|(_, value)| *value).collect()
+        };
+        let mut ran = Vec::new();
         for burst in bursts {
             let index = self.bursts;
             self.bursts += 1;
-            let slow: f64 = self
-                .disturbances
-                .iter()
-                .filter(|(range, _)| range.contains(&index))
-                .map(|(_, factor)| factor)
-                .product();
+            let slow: f64 = at(&self.disturbances, index).iter().product();
+            let load: f64 = at(&self.loads, index).iter().sum();
             let held = self.held(burst.model)?;
             held.calls += burst.calls;
             let seconds = held.seconds * slow;
-            times.push((0..burst.calls).map(|_| self.noisy(seconds)).collect());
+            let calls: Vec<f64> = (0..burst.calls).map(|_| self.noisy(seconds)).collect();
+            // As if each burst were filled: load is told over time.
+            let elapsed_s = calls.iter().sum::<f64>().max(burst.warm_up_s + burst.seconds);
+            ran.push(Ran { calls, elapsed_s, others_s: Some(load * elapsed_s), hertz: None });
         }
-        Ok(times)
+        Ok(ran)
     }
 
     fn trace(&mut self, model: usize) -> Result<BlockTimes> {

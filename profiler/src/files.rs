@@ -3,13 +3,13 @@
 use std::{collections::BTreeMap, path::PathBuf};
 
 use netfit_latency_tables::{Hygiene, LatencyTable, mad, median};
-use netfit_spaces::Network;
+use netfit_spaces::Space;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Device, Model, ProfileOptions, Progress, Result,
-    pairing::estimate,
-    whole::{judge, one_process},
+    Device, Error, Model, ProfileOptions, Progress, Result,
+    journal::Journal,
+    whole::{Anchors, ModelTiming, time},
 };
 
 /// The measured latency of a file.
@@ -25,53 +25,41 @@ pub struct FileTiming {
     pub normalised_s: f64,
 }
 
-/// Times files in turn, beside the table's reference network and in the protocol of its calibration.
+/// Times files side by side, beside some of the table's networks and in the protocol of its calibration.
 ///
 /// # Errors
-/// A file that the device cannot run, or a machine that was disturbed.
+/// A table of another space, a file that the device cannot run, or a machine that was disturbed.
 pub fn time_files(
     table: &LatencyTable,
+    space: &Space,
     device: &mut dyn Device,
     paths: &[PathBuf],
     options: &ProfileOptions,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Vec<FileTiming>, Hygiene)> {
+    table.check_space(space)?;
     options.check()?;
-    let reference: Network = table.reference.network.parse()?;
     let dimensions = BTreeMap::new();
     let models: Vec<Model<'_>> =
         paths.iter().map(|path| Model::File { path, dimensions: &dimensions }).collect();
-    let mut processes = Vec::new();
-    for process in 0..options.processes {
-        let label = format!("process {} of {}", process + 1, options.processes);
-        processes.push(one_process(
-            device,
-            &models,
-            &reference,
-            (process, &label),
-            options,
-            progress,
-        )?);
+    let mut parameters = Vec::new();
+    for path in paths {
+        // Four bytes each, as far as a file's size tells.
+        let bytes = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
+        parameters.push(bytes / 4);
     }
-    let hygiene = judge(&processes, options)?;
-    let timings = (0..paths.len()).map(|index| {
-        let relative: Vec<f64> =
-            processes.iter().map(|paired| estimate(&paired.ratios[index])).collect();
-        let processes_s: Vec<f64> = processes
-            .iter()
-            .map(|paired| median(&paired.ratios[index]) * paired.reference_s)
-            .collect();
-        let bursts: Vec<f64> = processes
-            .iter()
-            .flat_map(|paired| paired.ratios[index].iter().map(|ratio| ratio * paired.reference_s))
-            .collect();
+    let anchors = Anchors::of(table, space)?;
+    let journal = &mut Journal::none();
+    let timed = time(device, (&models, &parameters), &anchors, options, journal, progress)?;
+    let reference_s = median(&timed.reference.processes_s);
+    let timing = |model: &ModelTiming| {
+        let bursts: Vec<f64> = model.ratios.iter().map(|ratio| ratio * reference_s).collect();
         FileTiming {
-            seconds: median(&processes_s),
+            seconds: median(&model.raw_s),
             mad_s: mad(&bursts),
-            normalised_s: relative.iter().sum::<f64>() / relative.len() as f64
-                * table.reference.median_s,
-            processes_s,
+            normalised_s: model.processes_s.iter().sum::<f64>() / model.processes_s.len() as f64,
+            processes_s: model.raw_s.clone(),
         }
-    });
-    Ok((timings.collect(), hygiene))
+    };
+    Ok((timed.models.iter().map(timing).collect(), timed.hygiene))
 }

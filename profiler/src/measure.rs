@@ -79,14 +79,15 @@ pub fn measure(
         progress(Progress::new("measuring the model", process, options.processes));
         device.restart()?;
         let model = device.load(Model::File { path, dimensions: &options.dimensions })?;
-        let warm_up = device.time(&[Burst { model, calls: 3, seconds: options.warm_up_s }])?;
-        let one_s = median(&warm_up[0]);
+        let burst = |calls, seconds| Burst { model, warm_up: 0, warm_up_s: 0.0, calls, seconds };
+        let warm_up = device.time(&[burst(3, options.warm_up_s)])?;
+        let one_s = median(&warm_up[0].calls);
         let share = options.seconds / options.processes as f64;
         let fitting = (share / one_s.max(1e-9)) as usize;
         let wanted = (options.samples / options.processes).min(fitting.max(10));
-        let times = device.time(&[Burst { model, calls: wanted, seconds: 0.0 }])?;
-        processes_s.push(median(&times[0]));
-        calls.extend(&times[0]);
+        let ran = device.time(&[burst(wanted, 0.0)])?;
+        processes_s.push(median(&ran[0].calls));
+        calls.extend(&ran[0].calls);
     }
     progress(Progress::new("measuring the model", options.processes, options.processes));
     let median_s = median(&processes_s);

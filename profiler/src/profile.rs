@@ -1,65 +1,69 @@
 //! Latency tables of search spaces.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    time::Instant,
-};
+use std::{collections::HashSet, path::PathBuf, time::Instant};
 
-use netfit_latency_tables::{
-    Calibration, Entry, LEAST_NETWORKS, LatencyTable, Source, Timing, Validation,
-};
-use netfit_spaces::{Network, Random, Space};
+use netfit_latency_tables::{Calibration, LEAST_NETWORKS, LatencyTable, Validation};
+use netfit_spaces::{Genotype, Network, Random, Space};
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    Burst, Device, Error, Model, Pairing, Progress, Result,
-    whole::{draw, time, truths},
+    Device, Error, Model, Progress, Protocol, Result,
+    journal::{Gate, Header, Journal},
+    sources, tails,
+    whole::{Anchors, Timed, anchor_error, draw, judge, time, truths},
 };
 
-/// Name of the source whose times are the runtime's own record of whole networks.
-pub const IN_PLACE: &str = "in-place";
+/// Standard deviations of a normal error's 95 % interval.
+const DEVIATIONS: f64 = 1.96;
 
 /// How a latency table is made.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProfileOptions {
     /// Networks of the calibration, at least 19.
     pub calibration: usize,
     /// Networks of the validation; with 0 there is none.
     pub validation: usize,
-    /// Processes in which whole networks are measured.
+    /// Processes in which everything is measured: whole processes differ in speed.
     pub processes: usize,
-    /// How whole networks are measured.
-    pub pairing: Pairing,
-    /// Shuffled passes over the covering networks.
+    /// How models are timed side by side.
+    pub protocol: Protocol,
+    /// Shuffled passes over the covering networks, of all processes together.
     pub passes: usize,
-    /// Timed calls of a covering network in a pass.
-    pub calls: usize,
+    /// Percentiles of single calls that are measured too, each above 50 and below 100.
+    pub percentiles: Vec<f64>,
+    /// Single calls of each network for these, of all processes together.
+    pub tail_calls: usize,
     /// Which networks are drawn, and in which order they are measured.
     pub seed: u64,
     /// Whether a table of a disturbed machine is made all the same, and marked.
     pub accept_noise: bool,
+    /// Where what was measured is kept until the table is made: a profile that was cut off goes on from it.
+    pub journal: Option<PathBuf>,
 }
 
 impl Default for ProfileOptions {
-    /// 24 networks of calibration, 16 of validation, 2 processes, 12 passes of 6 calls.
+    /// 40 networks of calibration, 16 of validation, 2 processes, 12 passes; no percentiles (500 calls each), no journal.
     fn default() -> Self {
         Self {
-            calibration: 24,
+            calibration: 40,
             validation: 16,
             processes: 2,
-            pairing: Pairing::default(),
+            protocol: Protocol::default(),
             passes: 12,
-            calls: 6,
+            percentiles: Vec::new(),
+            tail_calls: 500,
             seed: 0,
             accept_noise: false,
+            journal: None,
         }
     }
 }
 
-/// Measures every block of `space` inside whole networks, then calibrates and validates the sums of block times on
-/// random whole networks.
+/// Measures every block of `space` in two ways, then calibrates the sums of block times on random whole networks and
+/// validates them on others.
 ///
 /// # Errors
-/// A device that fails, a space with too few networks, or a machine that was disturbed.
+/// A device that fails, a space with too few networks, a journal of another profile, or a machine that was disturbed.
 pub fn profile(
     space: &Space,
     device: &mut dyn Device,
@@ -74,27 +78,35 @@ pub fn profile(
         &HashSet::new(),
         &mut Random::new(options.seed, "profiled networks"),
     )?;
-    let source = in_place(space, device, options, progress)?;
-    let reference = reference(space);
-    let timed = time(space, device, &drawn, &reference, None, options, progress)?;
-    let sources = BTreeMap::from([(IN_PLACE.to_owned(), source)]);
-    let mut calibration_networks = timed.networks;
+    let header = Header::new(space.id(), device.fingerprint(), options);
+    let mut journal = Journal::open(options.journal.as_deref(), header)?;
+    let (sources, gates) = sources::measure(space, device, options, &mut journal, progress)?;
+    // Before more time is spent on a machine that is not quiet.
+    judge(&gates.iter().collect::<Vec<&Gate>>(), options)?;
+    let timed = networks(space, device, &drawn, options, &mut journal, progress)?;
+    let mut calibration_networks = timed.networks(&drawn);
     let validation_networks = calibration_networks.split_off(options.calibration);
     let pairs: Vec<(Network, f64)> = calibration_networks
         .iter()
         .map(|timing| (space.network(&timing.genotype), timing.seconds))
         .collect();
+    let mut calibration = Calibration::fit(&sources, &pairs)?;
+    // Fresh networks are measured in processes of their own.
+    let beside = DEVIATIONS * anchor_error(&calibration_networks);
+    calibration.interval = calibration.interval.hypot(beside);
     let mut table = LatencyTable {
         space_id: space.id().to_owned(),
         space_name: space.name().to_owned(),
         fingerprint: device.fingerprint(),
         reference: timed.reference,
-        calibration: Calibration::fit(&sources, &pairs)?,
+        calibration,
         sources,
         validation: None,
         hygiene: timed.hygiene,
         calibration_networks,
         validation_networks,
+        tails: Vec::new(),
+        tail_networks: Vec::new(),
         seed: options.seed,
         seconds: 0.0,
     };
@@ -102,86 +114,45 @@ pub fn profile(
         let truths = truths(space, &table.validation_networks);
         table.validation = Some(Validation::judge(&table, &truths)?);
     }
+    tails::add(&mut table, space, device, options, &mut journal, progress)?;
     table.seconds = start.elapsed().as_secs_f64();
     Ok(table)
 }
 
+fn networks(
+    space: &Space,
+    device: &mut dyn Device,
+    genotypes: &[Genotype],
+    options: &ProfileOptions,
+    journal: &mut Journal,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Timed> {
+    let networks: Vec<Network> = genotypes.iter().map(|genotype| space.network(genotype)).collect();
+    let models: Vec<Model<'_>> = networks.iter().map(Model::Network).collect();
+    let parameters: Vec<u64> = networks.iter().map(|network| network.parameters().0).collect();
+    time(device, (&models, &parameters), &Anchors::new(space), options, journal, progress)
+}
+
 impl ProfileOptions {
     pub(crate) fn check(&self) -> Result<()> {
-        self.pairing.check()?;
+        self.protocol.check()?;
         let wrong = |what, least: usize, found: usize| {
             let expected = format!("at least {least}");
             (found < least).then(|| Error::Setting { what, expected, found: found.to_string() })
         };
+        let percentile = self.percentiles.iter().find(|p| !(**p > 50.0 && **p < 100.0));
+        let percentile = percentile.map(|found| Error::Setting {
+            what: "percentile",
+            expected: "more than 50 and less than 100".into(),
+            found: found.to_string(),
+        });
         let wrong = wrong("networks of the calibration", LEAST_NETWORKS, self.calibration)
             .or(wrong("processes", 1, self.processes))
             .or(wrong("passes over the covering networks", 1, self.passes))
-            .or(wrong("calls in a pass", 1, self.calls));
+            .or(wrong("single calls of a network", 100, self.tail_calls))
+            .or(percentile);
         wrong.map_or(Ok(()), Err)
     }
-}
-
-/// The network in the middle of the covering set: of full depth and medium speed.
-fn reference(space: &Space) -> Network {
-    let covering = space.covering();
-    space.network(&covering[covering.len() / 2])
-}
-
-/// Block times from the runtime's record of whole networks that together hold every block.
-fn in_place(
-    space: &Space,
-    device: &mut dyn Device,
-    options: &ProfileOptions,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Source> {
-    let stage = "blocks inside whole networks";
-    let covering: Vec<Network> =
-        space.covering().iter().map(|genotype| space.network(genotype)).collect();
-    let total = 2 * covering.len() + options.passes;
-    device.restart()?;
-    let mut models = Vec::new();
-    for (done, network) in covering.iter().enumerate() {
-        progress(Progress::new(stage, done, total));
-        models.push(device.load(Model::Traced(network))?);
-    }
-    let mut random = Random::new(options.seed, "order of covering networks");
-    let mut order = models.clone();
-    for pass in 0..options.passes {
-        progress(Progress::new(stage, covering.len() + pass, total));
-        random.shuffle(&mut order);
-        let bursts: Vec<Burst> = order
-            .iter()
-            .map(|&model| Burst { model, calls: options.calls, seconds: 0.0 })
-            .collect();
-        device.time(&bursts)?;
-    }
-    let mut samples: BTreeMap<String, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
-    let mut overhead = Vec::new();
-    for (done, (network, model)) in covering.iter().zip(models).enumerate() {
-        progress(Progress::new(stage, covering.len() + options.passes + done, total));
-        let times = device.trace(model)?;
-        let recorded = times.blocks.into_iter().zip(times.kernels);
-        for (block, (seconds, kernels)) in network.blocks().iter().zip(recorded) {
-            let (all_seconds, all_kernels) = samples.entry(block.to_string()).or_default();
-            all_seconds.extend(seconds);
-            all_kernels.push(kernels);
-        }
-        overhead.extend(times.overhead);
-    }
-    progress(Progress::new(stage, total, total));
-    let timing = |what: &str, samples: &[f64]| {
-        Timing::of(samples)
-            .ok_or_else(|| Error::Runtime(format!("no time was recorded for {what}")))
-    };
-    let entry = |line: &str, (seconds, kernels): &(Vec<f64>, Vec<f64>)| -> Result<Entry> {
-        let kernels = kernels.iter().sum::<f64>() / kernels.len() as f64;
-        Ok(Entry { timing: timing(&format!("`{line}`"), seconds)?, kernels })
-    };
-    let entries = samples
-        .iter()
-        .map(|(line, samples)| Ok((line.clone(), entry(line, samples)?)))
-        .collect::<Result<_>>()?;
-    Ok(Source { entries, overhead: timing("a whole call", &overhead)? })
 }
 
 #[cfg(test)]
@@ -189,7 +160,7 @@ mod tests {
     use netfit_latency_tables::{Correction, Verdict};
 
     use super::*;
-    use crate::FakeDevice;
+    use crate::{FakeDevice, IN_PLACE, NEIGHBOURS};
 
     fn options() -> ProfileOptions {
         ProfileOptions::default()
@@ -203,6 +174,7 @@ mod tests {
     fn the_planted_calibration_is_recovered() {
         let mut device = FakeDevice::new(0);
         let table = table(&mut device, &options()).unwrap();
+        assert_eq!(table.calibration.source, IN_PLACE);
         let Correction::Affine(line) = table.calibration.correction else {
             panic!("{:?}", table.calibration.candidates)
         };
@@ -214,15 +186,33 @@ mod tests {
     }
 
     #[test]
+    fn blocks_between_neighbours_have_their_own_time_without_them() {
+        let space = Space::preset("ofa-28").unwrap();
+        let mut device = FakeDevice::new(0);
+        let table = table(&mut device, &options()).unwrap();
+        let entries = &table.sources[NEIGHBOURS].entries;
+        for block in space.distinct_blocks() {
+            let found = entries[&block.to_string()].timing.median_s;
+            let expected = device.slope * FakeDevice::block_s(&block);
+            let first_or_last = block.kind() == "conv" && block.input() == space.inputs()[0]
+                || block.kind() == "linear";
+            // These have one neighbour: half a call's fixed cost stays with them.
+            let kept = if first_or_last { device.intercept_s / 2.0 } else { 0.0 };
+            assert!((found - kept - expected).abs() < 1e-9, "{block}: {found} {expected}");
+        }
+    }
+
+    #[test]
     fn what_the_record_of_a_kernel_costs_is_taken_away() {
         let mut device = FakeDevice::new(0);
         device.kernel_s = 5e-6;
         let table = table(&mut device, &options()).unwrap();
-        let Correction::Recorded { slope, kernel_s, .. } = table.calibration.correction else {
-            panic!("{:?}", table.calibration.candidates)
+        let of = |source: &str, correction: &str| {
+            let found = table.calibration.candidates.iter();
+            let mut found = found.filter(|c| c.source == source && c.correction == correction);
+            found.next().unwrap().rmspe
         };
-        assert!((slope / device.slope - 1.0).abs() < 1e-6, "{slope}");
-        assert!((kernel_s / (-device.slope * device.kernel_s) - 1.0).abs() < 1e-6, "{kernel_s}");
+        assert!(of(IN_PLACE, "recorded") < 1e-9 && of(IN_PLACE, "affine") > 1e-3);
         assert!(table.validation.unwrap().errors.rmspe < 1e-9);
     }
 
@@ -263,6 +253,7 @@ mod tests {
             device.noise = 0.01;
             // Every fifth burst of the whole run.
             device.disturbances = (0..20_000).map(|n| (5 * n..5 * n + 1, 1.5)).collect();
+            device.loads = device.disturbances.iter().map(|(at, _)| (at.clone(), 2.0)).collect();
             device
         };
         let options = options();
@@ -278,7 +269,148 @@ mod tests {
         let table = table(&mut FakeDevice::new(0), &options()).unwrap();
         let all = table.calibration_networks.iter().chain(&table.validation_networks);
         let distinct: HashSet<_> = all.map(|timing| &timing.genotype).collect();
-        assert_eq!(distinct.len(), 40);
+        assert_eq!(distinct.len(), 56);
+    }
+
+    /// A busy loop on another core that starts half-way and stays.
+    #[test]
+    fn a_load_that_stays_is_refused_and_named() {
+        let mut device = FakeDevice::new(0);
+        device.noise = 0.01;
+        device.loads = vec![(2_500..1_000_000, 1.0)];
+        device.disturbances = vec![(2_500..1_000_000, 1.4)];
+        let message = table(&mut device, &options()).unwrap_err().to_string();
+        assert!(message.contains("for load") && message.contains("--accept-noise"), "{message}");
+    }
+
+    /// The same load for a while: what it touched is measured again, and the table is as good as without it.
+    #[test]
+    fn a_load_that_passes_leaves_no_trace() {
+        let make = |load: &[(std::ops::Range<usize>, f64)]| {
+            let mut device = FakeDevice::new(0);
+            device.noise = 0.01;
+            device.loads = load.to_vec();
+            device.disturbances = load.iter().map(|(range, _)| (range.clone(), 1.4)).collect();
+            table(&mut device, &options()).unwrap()
+        };
+        let (quiet, loaded) = (make(&[]), make(&[(1_500..1_900, 1.0), (3_500..3_800, 1.0)]));
+        assert!(loaded.hygiene.repeated_for["load"] > 200, "{:?}", loaded.hygiene);
+        assert_eq!(loaded.hygiene.verdict, Verdict::Clean);
+        let error = |table: &LatencyTable| {
+            let device = FakeDevice::new(0);
+            let space = Space::preset("ofa-28").unwrap();
+            let mut random = Random::new(9, "fresh");
+            let (mut predicted, mut truth) = (Vec::new(), Vec::new());
+            for _ in 0..200 {
+                let network = space.network(&space.sample(&mut random));
+                predicted.push(table.predict(&network).unwrap().median_s);
+                truth.push(device.network_s(&network));
+            }
+            netfit_latency_tables::rmspe(&predicted, &truth)
+        };
+        assert!(error(&loaded) <= 1.3 * error(&quiet), "{} {}", error(&loaded), error(&quiet));
+    }
+
+    #[test]
+    fn percentiles_are_predicted_with_an_error_of_their_own() {
+        let space = Space::preset("ofa-28").unwrap();
+        let mut device = FakeDevice::new(0);
+        device.noise = 0.05;
+        let options = ProfileOptions { percentiles: vec![95.0, 99.0], ..options() };
+        let table = table(&mut device, &options).unwrap();
+        let network = space.network(&space.largest());
+        let median_s = table.predict(&network).unwrap().median_s;
+        for (percentile, deviations) in [(95.0, 1.645), (99.0, 2.326)] {
+            let found = table.predict_percentile(&network, percentile).unwrap().median_s / median_s;
+            let expected = (0.05_f64 * deviations).exp();
+            assert!((found / expected - 1.0).abs() < 0.02, "{percentile}: {found} {expected}");
+            let validation = table.tail(percentile).unwrap().validation.as_ref().unwrap();
+            assert!(validation.errors.rmspe < 0.03 && validation.noise_floor_rmspe.is_some());
+        }
+        assert_eq!(table.tail_networks[0].calls, 500);
+    }
+
+    /// A device that fails for good after so many requests, as if the process were killed there.
+    struct Cut<'a> {
+        device: &'a mut FakeDevice,
+        left: usize,
+    }
+
+    impl Device for Cut<'_> {
+        fn fingerprint(&self) -> netfit_latency_tables::Fingerprint {
+            self.device.fingerprint()
+        }
+        fn restart(&mut self) -> Result<()> {
+            self.device.restart()
+        }
+        fn load(&mut self, model: Model<'_>) -> Result<usize> {
+            self.device.load(model)
+        }
+        fn time(&mut self, bursts: &[crate::Burst]) -> Result<Vec<crate::Ran>> {
+            self.left = self.left.checked_sub(1).ok_or(Error::Refused("killed".into()))?;
+            self.device.time(bursts)
+        }
+        fn trace(&mut self, model: usize) -> Result<crate::BlockTimes> {
+            self.device.trace(model)
+        }
+    }
+
+    #[test]
+    fn a_profile_goes_on_wherever_it_was_cut_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let space = Space::preset("ofa-28").unwrap();
+        let run = |cuts: &[usize], name: &str| {
+            let journal = Some(folder.path().join(name));
+            let options = ProfileOptions { journal, percentiles: vec![95.0], ..options() };
+            let mut device = FakeDevice::new(0);
+            for &left in cuts {
+                let mut cut = Cut { device: &mut device, left };
+                let error = profile(&space, &mut cut, &options, &mut |_| {}).unwrap_err();
+                assert!(error.to_string().contains("killed"), "{error}");
+                // The last line was half-way to the disk.
+                let path = options.journal.as_ref().unwrap();
+                let mut text = std::fs::read_to_string(path).unwrap();
+                text.push_str("{\"record\":\"round\",\"sta");
+                std::fs::write(path, text).unwrap();
+            }
+            let mut count = Cut { device: &mut device, left: 100_000 };
+            let table = profile(&space, &mut count, &options, &mut |_| {}).unwrap();
+            (LatencyTable { seconds: 0.0, ..table }, 100_000 - count.left)
+        };
+        let (whole, requests) = run(&[], "whole");
+        let cuts = [3, 10, 30, 40, 15, 25, 200, 70];
+        let (mended, rest) = run(&cuts, "mended");
+        // A cut costs the part or the round that it falls into, and the next process's first round.
+        let lost = cuts.iter().sum::<usize>() + rest - requests;
+        assert!(lost < 60 * cuts.len(), "{lost} of {requests} requests were lost");
+        assert_eq!(mended.hygiene.bursts, whole.hygiene.bursts);
+        assert_eq!(mended.tail_networks.len(), whole.tail_networks.len());
+        let samples = |table: &LatencyTable| {
+            table.calibration_networks.iter().map(|timing| timing.ratios.len()).collect::<Vec<_>>()
+        };
+        assert_eq!(samples(&mended), samples(&whole));
+        // Without noise the times are the same, whatever was cut.
+        for (a, b) in mended.calibration_networks.iter().zip(&whole.calibration_networks) {
+            assert!((a.seconds / b.seconds - 1.0).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn a_journal_of_another_profile_is_refused_by_what_differs() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("journal");
+        let first = ProfileOptions { journal: Some(path.clone()), ..options() };
+        table(&mut FakeDevice::new(0), &first).unwrap();
+        let other = ProfileOptions { seed: 7, ..first.clone() };
+        let message = table(&mut FakeDevice::new(0), &other).unwrap_err().to_string();
+        assert!(message.contains("its seed is `0`, here it is `7`"), "{message}");
+        assert!(message.contains("--restart"), "{message}");
+        let space = Space::preset("nas-bench-macro").unwrap();
+        let error = profile(&space, &mut FakeDevice::new(0), &first, &mut |_| {}).unwrap_err();
+        assert!(error.to_string().contains("its space is"), "{error}");
+        std::fs::write(path, "{\"shopping\": \"list\"}\n").unwrap();
+        let message = table(&mut FakeDevice::new(0), &first).unwrap_err().to_string();
+        assert!(message.contains("line 1"), "{message}");
     }
 
     #[test]

@@ -6,11 +6,12 @@ use netfit_latency_tables::{Hygiene, LatencyTable, NetworkTiming, Validation};
 use netfit_spaces::{Genotype, Network, Random, Space};
 
 use crate::{
-    Device, ProfileOptions, Progress, Result,
-    whole::{draw, time, truths},
+    Device, Model, ProfileOptions, Progress, Result,
+    journal::Journal,
+    whole::{Anchors, draw, time, truths},
 };
 
-/// Times whole networks beside the table's reference network, in the table's normalised seconds.
+/// Times whole networks beside some of the table's own, in the table's normalised seconds.
 ///
 /// # Errors
 /// A table of another space, a device that fails, or a machine that was disturbed.
@@ -24,10 +25,13 @@ pub fn time_networks(
 ) -> Result<(Vec<NetworkTiming>, Hygiene)> {
     table.check_space(space)?;
     options.check()?;
-    let reference: Network = table.reference.network.parse()?;
-    let scale_s = Some(table.reference.median_s);
-    let timed = time(space, device, genotypes, &reference, scale_s, options, progress)?;
-    Ok((timed.networks, timed.hygiene))
+    let networks: Vec<Network> = genotypes.iter().map(|genotype| space.network(genotype)).collect();
+    let models: Vec<Model<'_>> = networks.iter().map(Model::Network).collect();
+    let parameters: Vec<u64> = networks.iter().map(|network| network.parameters().0).collect();
+    let anchors = Anchors::of(table, space)?;
+    let journal = &mut Journal::none();
+    let timed = time(device, (&models, &parameters), &anchors, options, journal, progress)?;
+    Ok((timed.networks(genotypes), timed.hygiene))
 }
 
 /// Judges a table on `count` random networks that it has not seen, drawn from `options.seed`; whether the device is the

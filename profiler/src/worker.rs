@@ -14,7 +14,7 @@ use ort::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Burst, Error, Result, runtime, session};
+use crate::{Burst, Error, Ran, Result, probe::Probe, runtime, session};
 
 /// What the measuring process is asked. The first request is `Open`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,8 +44,8 @@ pub(crate) enum Answer {
     Opened { fingerprint: Fingerprint },
     /// To `Load`.
     Loaded { model: usize },
-    /// To `Time`: seconds of each timed call of each burst.
-    Timed { times: Vec<Vec<f64>> },
+    /// To `Time`: one for each burst.
+    Timed { ran: Vec<Ran> },
     /// To `Trace`: the record's file, and which calls in it were timed.
     Traced { record: PathBuf, timed: Vec<bool> },
     /// To a request that failed.
@@ -96,8 +96,13 @@ impl Worker {
                 Ok(Answer::Loaded { model: self.models.len() - 1 })
             }
             Request::Time { bursts } => {
-                let times = bursts.iter().map(|burst| self.held(burst.model)?.burst(*burst));
-                Ok(Answer::Timed { times: times.collect::<Result<_>>()? })
+                let mut probe = Probe::start();
+                let ran = bursts.iter().map(|burst| {
+                    let calls = self.held(burst.model)?.burst(*burst)?;
+                    let (elapsed_s, others_s, hertz) = probe.lap();
+                    Ok(Ran { calls, elapsed_s, others_s, hertz })
+                });
+                Ok(Answer::Timed { ran: ran.collect::<Result<_>>()? })
             }
             Request::Trace { model } => {
                 let held = self.held(model)?;
@@ -148,14 +153,20 @@ fn unknown(model: usize) -> Error {
 
 impl Held {
     fn burst(&mut self, burst: Burst) -> Result<Vec<f64>> {
-        self.call()?;
+        let (mut warm_up, start) = (0, Instant::now());
+        while warm_up < burst.warm_up
+            && (warm_up == 0 || start.elapsed().as_secs_f64() < burst.warm_up_s)
+        {
+            self.call()?;
+            warm_up += 1;
+        }
         let mut times = Vec::with_capacity(burst.calls);
         let start = Instant::now();
         while times.len() < burst.calls || start.elapsed().as_secs_f64() < burst.seconds {
             times.push(self.call()?);
         }
         if let Some(timed) = &mut self.timed {
-            timed.push(false);
+            timed.resize(timed.len() + warm_up, false);
             timed.resize(timed.len() + times.len(), true);
         }
         Ok(times)

@@ -1,0 +1,211 @@
+//! The journal of a profile: whatever was measured is on the disk before more is, so a profile that was cut off goes on.
+
+use std::{
+    collections::BTreeMap,
+    fs::{File, OpenOptions},
+    io::{Read as _, Seek as _, SeekFrom, Write as _},
+    path::{Path, PathBuf},
+};
+
+use netfit_latency_tables::Fingerprint;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, ProfileOptions, Result, protocol::Sample};
+
+const FORMAT: &str = "netfit-profile-journal-1";
+
+/// What a journal is about. A journal of anything else is refused.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Header {
+    format: String,
+    space_id: String,
+    fingerprint: Fingerprint,
+    /// The options as JSON, without the journal's own place.
+    options: serde_json::Value,
+}
+
+/// A part of a source: block samples of one process.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Part {
+    /// For each block's line its seconds, and its kernels.
+    pub(crate) blocks: BTreeMap<String, (Vec<f64>, Vec<f64>)>,
+    /// Seconds of calls that belong to no block.
+    pub(crate) overhead: Vec<f64>,
+    pub(crate) gate: Gate,
+}
+
+/// How clean a part's or a sitting's bursts were.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Gate {
+    pub(crate) bursts: usize,
+    pub(crate) disturbed: usize,
+    pub(crate) repeated: BTreeMap<String, usize>,
+    pub(crate) load: Option<f64>,
+    pub(crate) frequency_change: Option<f64>,
+    pub(crate) drift: f64,
+}
+
+/// Bursts of one process over the networks of one group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Whole {
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) gate: Gate,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "kebab-case")]
+enum Record {
+    Header(Header),
+    /// A source's part is complete.
+    Part {
+        stage: String,
+        part: Part,
+    },
+    /// A round of a sitting.
+    Round {
+        stage: String,
+        samples: Vec<Sample>,
+    },
+    /// A sitting is complete: what it says replaces its rounds.
+    Whole {
+        stage: String,
+        whole: Whole,
+    },
+    /// A round of single calls: for each network its seconds.
+    Calls {
+        stage: String,
+        calls: Vec<Vec<f64>>,
+    },
+}
+
+/// Whole lines only; a last line that was cut off is dropped.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    file: Option<(PathBuf, File)>,
+    records: Vec<Record>,
+}
+
+impl Header {
+    pub(crate) fn new(space_id: &str, fingerprint: Fingerprint, options: &ProfileOptions) -> Self {
+        let options = ProfileOptions { journal: None, accept_noise: false, ..options.clone() };
+        let options = serde_json::to_value(options).unwrap_or_default();
+        Self { format: FORMAT.to_owned(), space_id: space_id.to_owned(), fingerprint, options }
+    }
+
+    /// What differs, in words; none where nothing does.
+    fn differs(&self, other: &Self) -> Option<String> {
+        let pair = |what: &str, ours: &str, theirs: &str| {
+            Some(format!("its {what} is `{theirs}`, here it is `{ours}`"))
+        };
+        if self.format != other.format {
+            return pair("format", &self.format, &other.format);
+        }
+        if self.space_id != other.space_id {
+            return pair("space", &self.space_id, &other.space_id);
+        }
+        if let Some(field) = self.fingerprint.differs(&other.fingerprint) {
+            return pair(field.field, &field.ours, &field.theirs);
+        }
+        let options = self.options.as_object()?;
+        let (key, value) = options.iter().find(|(key, value)| other.options[*key] != **value)?;
+        pair(key, &value.to_string(), &other.options[key].to_string())
+    }
+}
+
+impl Journal {
+    /// A journal that keeps nothing.
+    pub(crate) fn none() -> Self {
+        Self { file: None, records: Vec::new() }
+    }
+
+    /// Opens a journal, or begins one; without a path nothing is kept.
+    pub(crate) fn open(path: Option<&Path>, header: Header) -> Result<Self> {
+        let Some(path) = path else { return Ok(Self::none()) };
+        let open =
+            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
+        let mut file = open.map_err(Error::io("open the journal", path))?;
+        let mut text = String::new();
+        file.read_to_string(&mut text).map_err(Error::io("read the journal", path))?;
+        let whole = text.rfind('\n').map_or(0, |last| last + 1);
+        file.set_len(whole as u64).map_err(Error::io("write the journal", path))?;
+        file.seek(SeekFrom::End(0)).map_err(Error::io("write the journal", path))?;
+        let fail = |reason: String| Error::Journal { path: path.to_owned(), reason };
+        let mut records = Vec::new();
+        for (index, line) in text[..whole].lines().enumerate() {
+            let record = serde_json::from_str(line)
+                .map_err(|error| fail(format!("line {}: {error}", index + 1)))?;
+            match record {
+                Record::Header(found) if index == 0 => {
+                    if let Some(difference) = header.differs(&found) {
+                        return Err(fail(difference));
+                    }
+                }
+                _ if index == 0 => return Err(fail("expected a header in line 1".into())),
+                record => records.push(record),
+            }
+        }
+        let mut journal = Self { file: Some((path.to_owned(), file)), records: Vec::new() };
+        if whole == 0 {
+            journal.write(&Record::Header(header))?;
+        }
+        journal.records = records;
+        Ok(journal)
+    }
+
+    fn write(&mut self, record: &Record) -> Result<()> {
+        let Some((path, file)) = &mut self.file else { return Ok(()) };
+        let line = serde_json::to_string(record).map_err(std::io::Error::from);
+        line.and_then(|line| file.write_all((line + "\n").as_bytes()))
+            .and_then(|()| file.sync_data())
+            .map_err(Error::io("write the journal", path))
+    }
+
+    /// The complete part of that name.
+    pub(crate) fn part(&self, name: &str) -> Option<&Part> {
+        self.records.iter().find_map(|record| match record {
+            Record::Part { stage, part } if stage == name => Some(part),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn keep_part(&mut self, stage: &str, part: &Part) -> Result<()> {
+        self.write(&Record::Part { stage: stage.to_owned(), part: part.clone() })
+    }
+
+    /// The complete sitting of that name.
+    pub(crate) fn whole(&self, name: &str) -> Option<&Whole> {
+        self.records.iter().find_map(|record| match record {
+            Record::Whole { stage, whole } if stage == name => Some(whole),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn keep_whole(&mut self, stage: &str, whole: &Whole) -> Result<()> {
+        self.write(&Record::Whole { stage: stage.to_owned(), whole: whole.clone() })
+    }
+
+    /// Bursts of the whole rounds of a sitting that was cut off.
+    pub(crate) fn rounds(&self, name: &str) -> Vec<Sample> {
+        let rounds = self.records.iter().filter_map(|record| match record {
+            Record::Round { stage, samples } if stage == name => Some(samples.clone()),
+            _ => None,
+        });
+        rounds.flatten().collect()
+    }
+
+    pub(crate) fn keep_round(&mut self, stage: &str, samples: &[Sample]) -> Result<()> {
+        self.write(&Record::Round { stage: stage.to_owned(), samples: samples.to_vec() })
+    }
+
+    /// The single calls of each complete round of a process.
+    pub(crate) fn calls(&self, name: &str) -> impl Iterator<Item = &Vec<Vec<f64>>> {
+        self.records.iter().filter_map(move |record| match record {
+            Record::Calls { stage, calls } if stage == name => Some(calls),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn keep_calls(&mut self, stage: &str, calls: &[Vec<f64>]) -> Result<()> {
+        self.write(&Record::Calls { stage: stage.to_owned(), calls: calls.to_vec() })
+    }
+}

@@ -1,0 +1,73 @@
+//! What the rest of the machine does while a model is timed.
+
+use std::{fs, time::Instant};
+
+/// Length of a tick of `/proc/stat`, seconds: the kernel's user interface fixes it.
+const TICK_S: f64 = 0.01;
+
+/// A clock that also tells how much processor time others took since its last lap. Linux only: elsewhere nothing is
+/// known of others.
+pub(crate) struct Probe {
+    time: Instant,
+    busy_s: Option<f64>,
+    own_s: Option<f64>,
+}
+
+impl Probe {
+    pub(crate) fn start() -> Self {
+        Self { time: Instant::now(), busy_s: busy_s(), own_s: own_s() }
+    }
+
+    /// Seconds since the start or the last lap, processor seconds of others in them, and the frequency now.
+    pub(crate) fn lap(&mut self) -> (f64, Option<f64>, Option<f64>) {
+        let now = Self::start();
+        let since = |later: Option<f64>, earlier: Option<f64>| Some(later? - earlier?);
+        let others = since(since(now.busy_s, self.busy_s), since(now.own_s, self.own_s));
+        let elapsed_s = now.time.duration_since(self.time).as_secs_f64();
+        *self = now;
+        (elapsed_s, others, hertz())
+    }
+}
+
+/// Processor seconds that all processes have used since the machine started, the host's share (steal) included.
+fn busy_s() -> Option<f64> {
+    busy_ticks(&fs::read_to_string("/proc/stat").ok()?).map(|ticks| ticks as f64 * TICK_S)
+}
+
+/// user, nice, system, irq, softirq and steal of the line of all processors.
+fn busy_ticks(stat: &str) -> Option<u64> {
+    let line = stat.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let fields: Vec<u64> = line.split_whitespace().map_while(|field| field.parse().ok()).collect();
+    let take = |index: usize| fields.get(index).copied();
+    [0, 1, 2, 5, 6, 7].into_iter().map(take).sum()
+}
+
+/// Processor seconds that this process has used: all its threads, in nanoseconds each.
+fn own_s() -> Option<f64> {
+    let mut nanoseconds = 0.0;
+    for task in fs::read_dir("/proc/self/task").ok()?.flatten() {
+        // A thread that has just ended has nothing to tell.
+        let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
+        nanoseconds += text.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0.0);
+    }
+    (nanoseconds > 0.0).then_some(nanoseconds * 1e-9)
+}
+
+/// The first processor's frequency.
+fn hertz() -> Option<f64> {
+    let path = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq";
+    let kilohertz: f64 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
+    Some(kilohertz * 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn idle_and_waiting_are_no_load() {
+        let stat = "cpu  10 20 30 4000 500 6 7 8 90 100\ncpu0 1 2 3 4 5 6 7 8 9 10\n";
+        assert_eq!(busy_ticks(stat), Some(10 + 20 + 30 + 6 + 7 + 8));
+        assert_eq!(busy_ticks("intr 5\n"), None);
+    }
+}

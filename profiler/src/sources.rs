@@ -1,0 +1,77 @@
+//! Block times, measured in two ways. Which of them a table uses is for its calibration to say.
+
+mod in_place;
+mod neighbours;
+
+use std::collections::BTreeMap;
+
+use netfit_latency_tables::{Entry, Source, Timing};
+use netfit_spaces::Space;
+
+use crate::{
+    Device, Error, ProfileOptions, Progress, Result,
+    journal::{Gate, Journal, Part},
+};
+
+/// Name of the source whose times are the runtime's own record of whole networks.
+pub const IN_PLACE: &str = "in-place";
+/// Name of the source whose times are those of blocks between two cheap neighbours.
+pub const NEIGHBOURS: &str = "neighbours";
+
+/// The sources, and how cleanly they were measured.
+pub(crate) type Sources = (BTreeMap<String, Source>, Vec<Gate>);
+
+/// Measures every block of a space by both ways, each in as many processes as whole networks.
+pub(crate) fn measure(
+    space: &Space,
+    device: &mut dyn Device,
+    options: &ProfileOptions,
+    journal: &mut Journal,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Sources> {
+    let in_place = in_place::measure(space, device, options, journal, progress)?;
+    let neighbours = neighbours::measure(space, device, options, journal, progress)?;
+    let gates = in_place.iter().chain(&neighbours).map(|part| part.gate.clone()).collect();
+    let mut sources = BTreeMap::new();
+    for (name, parts) in [(IN_PLACE, in_place), (NEIGHBOURS, neighbours)] {
+        sources.insert(name.to_owned(), source(&parts)?);
+    }
+    Ok((sources, gates))
+}
+
+/// Takes a part from the journal, or measures it and keeps it there.
+fn part(
+    stage: &str,
+    journal: &mut Journal,
+    measure: impl FnOnce() -> Result<Part>,
+) -> Result<Part> {
+    if let Some(part) = journal.part(stage) {
+        return Ok(part.clone());
+    }
+    let part = measure()?;
+    journal.keep_part(stage, &part)?;
+    Ok(part)
+}
+
+/// The summary of all parts' samples.
+fn source(parts: &[Part]) -> Result<Source> {
+    let timing = |what: &str, samples: &[f64]| {
+        Timing::of(samples)
+            .ok_or_else(|| Error::Runtime(format!("no time was recorded for {what}")))
+    };
+    let mut blocks: BTreeMap<&str, (Vec<f64>, Vec<f64>)> = BTreeMap::new();
+    for (line, (seconds, kernels)) in parts.iter().flat_map(|part| &part.blocks) {
+        let (all_seconds, all_kernels) = blocks.entry(line).or_default();
+        all_seconds.extend(seconds);
+        all_kernels.extend(kernels);
+    }
+    let entry = |(line, (seconds, kernels)): (&str, (Vec<f64>, Vec<f64>))| -> Result<_> {
+        let kernels = kernels.iter().sum::<f64>() / kernels.len() as f64;
+        Ok((line.to_owned(), Entry { timing: timing(&format!("`{line}`"), &seconds)?, kernels }))
+    };
+    let overhead: Vec<f64> = parts.iter().flat_map(|part| part.overhead.clone()).collect();
+    Ok(Source {
+        entries: blocks.into_iter().map(entry).collect::<Result<_>>()?,
+        overhead: timing("a whole call", &overhead)?,
+    })
+}

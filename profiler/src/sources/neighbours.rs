@@ -1,0 +1,149 @@
+//! Blocks between two cheap neighbours: a 1x1 convolution from a few channels before the block and one to a few
+//! channels after it, so that the runtime keeps its blocked layout across the block as it does inside a network. What
+//! the neighbours take is measured by themselves and taken away.
+//!
+//! All models are visited in turn, one call each, so that each starts with cold caches, as a block of a network does.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use netfit_spaces::{Activation, Block, Network, Op, Random, Shape, Space};
+
+use super::{NEIGHBOURS, part};
+use crate::{
+    Device, Model, ProfileOptions, Progress, Protocol, Result,
+    journal::{Journal, Part},
+    protocol::Sample,
+};
+
+/// Channels at the outer ends of the neighbours.
+const FEW: usize = 8;
+/// Visits of each model in a process.
+const VISITS: usize = 24;
+
+pub(super) fn measure(
+    space: &Space,
+    device: &mut dyn Device,
+    options: &ProfileOptions,
+    journal: &mut Journal,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<Part>> {
+    let blocks: Vec<(Block, Sides)> = space
+        .distinct_blocks()
+        .into_iter()
+        .map(|block| {
+            let sides = Sides::of(space, &block);
+            (block, sides)
+        })
+        .collect();
+    let mut parts = Vec::new();
+    for process in 0..options.processes {
+        let stage = format!("{NEIGHBOURS} {process}");
+        let mut random = Random::at(options.seed, "order of blocks", &[process as u64]);
+        let label =
+            format!("blocks between neighbours, process {} of {}", process + 1, options.processes);
+        let mut told = |done: usize, of: usize| progress(Progress::new(label.clone(), done, of));
+        parts.push(part(&stage, journal, || {
+            visit(&blocks, device, options, &mut random, &mut told)
+        })?);
+    }
+    Ok(parts)
+}
+
+/// Which neighbours a block has: images have no channels to spare before a network's first block, and nothing follows
+/// its last.
+#[derive(Clone, Copy)]
+struct Sides {
+    before: bool,
+    after: bool,
+}
+
+impl Sides {
+    fn of(space: &Space, block: &Block) -> Self {
+        let first = space.inputs().contains(&block.input());
+        let last = block.kind() == "linear" && block.output().channels == space.spec().classes;
+        Self { before: !first, after: !last }
+    }
+}
+
+fn neighbour(input: Shape, channels: usize) -> Result<Block> {
+    let op = Op::Conv { kernel: 1, stride: 1, activation: Activation::None };
+    Ok(Block::new(op, input, channels)?)
+}
+
+/// The two neighbours of a shape, without anything between them.
+fn pair(shape: Shape) -> Result<[Block; 2]> {
+    let few = Shape::new(FEW, shape.height, shape.width);
+    Ok([neighbour(few, shape.channels)?, neighbour(shape, FEW)?])
+}
+
+fn surrounded(block: &Block, sides: Sides) -> Result<Network> {
+    let mut blocks = Vec::new();
+    if sides.before {
+        let [before, _] = pair(block.input())?;
+        blocks.push(before);
+    }
+    blocks.push(block.clone());
+    if sides.after {
+        let [_, after] = pair(block.output())?;
+        blocks.push(after);
+    }
+    Ok(Network::new(blocks)?)
+}
+
+/// One process.
+fn visit(
+    blocks: &[(Block, Sides)],
+    device: &mut dyn Device,
+    options: &ProfileOptions,
+    random: &mut Random,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Part> {
+    let mut networks = Vec::new();
+    for (block, sides) in blocks {
+        networks.push(surrounded(block, *sides)?);
+    }
+    let shapes: BTreeSet<Shape> = blocks
+        .iter()
+        .flat_map(|(block, sides)| {
+            [sides.before.then(|| block.input()), sides.after.then(|| block.output())]
+        })
+        .flatten()
+        .collect();
+    for &shape in &shapes {
+        networks.push(Network::new(pair(shape)?.to_vec())?);
+    }
+    device.restart()?;
+    let mut models = Vec::new();
+    for network in &networks {
+        models.push(device.load(Model::Network(network))?);
+    }
+    let protocol = Protocol {
+        rounds: VISITS,
+        most_rounds: VISITS,
+        warm_up: 0,
+        calls: 1,
+        burst_s: 0.0,
+        ..options.protocol.clone()
+    };
+    let keep = &mut |_: &[Sample]| Ok(());
+    let sitting = protocol.measure(device, &models, Vec::new(), random, keep, progress)?;
+    let levels = sitting.split.models[blocks.len()..].iter().map(|level| level.exp());
+    let pairs: BTreeMap<Shape, f64> = shapes.into_iter().zip(levels).collect();
+    let mut part = Part { gate: sitting.gate(), ..Part::default() };
+    for (model, (block, sides)) in blocks.iter().enumerate() {
+        // Two halves of pairs make up both neighbours, and what one call costs beside its kernels.
+        let half = |side: bool, shape: Shape| {
+            if side { pairs[&shape] / 2.0 } else { 0.0 }
+        };
+        let beside = half(sides.before, block.input()) + half(sides.after, block.output());
+        let bursts = sitting.samples.iter().zip(&sitting.split.drifts);
+        let seconds: Vec<f64> = bursts
+            .filter(|(sample, _)| sample.model == model)
+            .map(|(sample, drift)| sample.seconds / drift.exp() - beside)
+            .collect();
+        part.overhead.push(beside);
+        // One for each block: what a block costs beside its kernels is the same for all.
+        part.blocks.insert(block.to_string(), (seconds, vec![1.0]));
+    }
+    Ok(part)
+}
