@@ -5,6 +5,10 @@ use netfit_spaces::{Activation, Layer, LayerKind, Network, Random};
 
 use crate::{Tensor, Weights};
 
+/// Normal numbers that are drawn for a network's convolutions, which take them over and over from places drawn anew:
+/// millions of them would take longer than all that is then measured.
+const DRAWN: usize = 1 << 14;
+
 impl Weights {
     /// Weights for every tensor of the network, drawn in the order of [`Network::weights`].
     ///
@@ -22,6 +26,7 @@ impl Weights {
                 *last = 0.25;
             }
         }
+        let drawn: Vec<f64> = (0..DRAWN).map(|_| random.normal()).collect();
         let mut weights = Self::new();
         for spec in network.weights() {
             let gain = gains
@@ -30,15 +35,18 @@ impl Weights {
                 .map_or(1.0, |(_, gain)| *gain);
             let count = spec.shape.iter().product();
             let fan_in: usize = spec.shape[1..].iter().product();
-            let mut draw = || -> f64 {
-                match spec.name.rsplit_once("norm.").map(|(_, which)| which) {
-                    Some("weight") => 0.8 + 0.4 * random.uniform(),
-                    Some("variance") => 0.5 + random.uniform(),
-                    _ if spec.shape.len() == 1 => 0.1 * random.normal(),
-                    _ => random.normal() * (gain / fan_in.max(1) as f64).sqrt(),
+            let vector =
+                |draw: &mut dyn FnMut() -> f64| (0..count).map(|_| draw() as f32).collect();
+            let data = match spec.name.rsplit_once("norm.").map(|(_, which)| which) {
+                Some("weight") => vector(&mut || 0.8 + 0.4 * random.uniform()),
+                Some("variance") => vector(&mut || 0.5 + random.uniform()),
+                _ if spec.shape.len() == 1 => vector(&mut || 0.1 * random.normal()),
+                _ => {
+                    let deviation = (gain / fan_in.max(1) as f64).sqrt();
+                    let from = drawn.iter().cycle().skip(random.below(DRAWN));
+                    from.take(count).map(|x| (x * deviation) as f32).collect()
                 }
             };
-            let data = (0..count).map(|_| draw() as f32).collect();
             weights.insert(spec.name, Tensor { shape: spec.shape, data });
         }
         weights

@@ -142,7 +142,11 @@ impl Tensor {
 
     /// The numbers as ONNX and safetensors store them.
     pub(crate) fn bytes(data: &[f32]) -> Vec<u8> {
-        data.iter().flat_map(|number| number.to_le_bytes()).collect()
+        let mut bytes = Vec::with_capacity(4 * data.len());
+        for number in data {
+            bytes.extend_from_slice(&number.to_le_bytes());
+        }
+        bytes
     }
 }
 
