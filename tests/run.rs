@@ -51,6 +51,7 @@ fn a_run_ends_in_a_measured_model() {
         "predictor.safetensors",
         "plots/pareto.svg",
         "plots/latency.svg",
+        "plots/blocks.svg",
     ] {
         assert!(out.join(file).is_file(), "{file}");
     }
