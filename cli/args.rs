@@ -136,6 +136,10 @@ pub(crate) struct Validate {
     /// How many random networks; those on which the table was calibrated are not drawn.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(2..))]
     pub(crate) networks: u16,
+    /// Bursts of each network in each of two processes; more of them make the truth more exact. Default: as many as a
+    /// table's own networks have, 10 to 30.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(3..=1000))]
+    pub(crate) rounds: Option<u16>,
     /// Seed of the random networks.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,

@@ -29,11 +29,14 @@ pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
     if !args.force {
         table.check_device(&device.fingerprint())?;
     }
-    let options = ProfileOptions {
+    let mut options = ProfileOptions {
         seed: args.seed,
         accept_noise: args.accept_noise,
         ..ProfileOptions::default()
     };
+    if let Some(rounds) = args.rounds.map(usize::from) {
+        (options.protocol.rounds, options.protocol.most_rounds) = (rounds, rounds);
+    }
     let mut progress = Progress::new();
     let (validation, timings, hygiene) = validate(
         &table,

@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""What latency tables are worth on this machine: tables against fresh whole networks that another process measured.
+
+usage: benches/latency_tables.py [--out FOLDER] [--only NAME,...] [--networks N]
+
+Four cases (ofa-mbv3 at 224 and at 32x32, 1 and 2 threads), then `multi` (five resolutions in one table), `gate` (a busy
+loop on another core, started half-way through a profile) and `tails` (percentiles). Each case writes its JSON to FOLDER as
+soon as it is done, and a case whose JSON is there is not measured again. Nothing else should run meanwhile.
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+NETFIT = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "..", "target")), "release", "netfit")
+SMALL = os.path.join(HERE, "ofa-mbv3-32.toml")
+
+# name: space, threads, rounds of the truth in each of its two processes
+CASES = {
+    "224-1": ("ofa-mbv3", 1, 16),
+    "224-2": ("ofa-mbv3", 2, 24),
+    "32-1": (SMALL, 1, 60),
+    "32-2": (SMALL, 2, 60),
+}
+BUSY = "while True: pass"
+
+
+def netfit(*arguments, check=True):
+    """Runs a command; its JSON, or none and the error where it fails."""
+    done = subprocess.run([NETFIT, *map(str, arguments), "--json"], capture_output=True, text=True)
+    if done.returncode == 0:
+        return json.loads(done.stdout), None
+    error = done.stderr.strip().splitlines()[-1]
+    if check:
+        sys.exit(f"netfit {' '.join(map(str, arguments))}: {error}")
+    return None, error
+
+
+def profile(space, threads, table, *more, check=True):
+    device = f"cpu:threads={threads}"
+    return netfit("profile", "--space", space, "--device", device, "--out", table, "--restart", *more, check=check)
+
+
+def validate(space, table, networks, rounds, seed=11):
+    place = ["--space", space] if os.path.sep in space else []
+    found, _ = netfit("validate", table, *place, "--networks", networks, "--seed", seed, "--rounds", rounds)
+    return found
+
+
+def case(name, folder, networks):
+    space, threads, rounds = CASES[name]
+    table = os.path.join(folder, f"{name}.table.json")
+    made, _ = profile(space, threads, table)
+    began = time.time()
+    judged = validate(space, table, networks, rounds)
+    return {"profile": made, "validation": judged, "truth_seconds": time.time() - began}
+
+
+def multi(folder, _):
+    made, _ = profile("ofa-mbv3-multi", 1, os.path.join(folder, "multi.table.json"))
+    return {"profile": made}
+
+
+def tails(folder, _):
+    table = os.path.join(folder, "tails.table.json")
+    made, _ = profile("ofa-mbv3", 1, table, "--percentiles", "95,99")
+    return {"profile": made, "table": json.load(open(table))["tails"]}
+
+
+def gate(folder, networks):
+    """One profile undisturbed, one with a busy loop for a quarter of its time, one with a busy loop to its end."""
+    result = {}
+    quiet = os.path.join(folder, "gate.quiet.json")
+    made, _ = profile(SMALL, 2, quiet)
+    seconds = made["seconds"]
+    result["quiet"] = {"profile": made, "validation": validate(SMALL, quiet, 60, 30)}
+    for name, share in [("passing", 0.25), ("staying", None)]:
+        table = os.path.join(folder, f"gate.{name}.json")
+        command = f"sleep {seconds / 2}; exec python3 -c '{BUSY}'"
+        if share:
+            command = f"sleep {seconds / 2}; exec timeout {seconds * share} python3 -c '{BUSY}'"
+        busy = subprocess.Popen(["sh", "-c", command], start_new_session=True)
+        made, error = profile(SMALL, 2, table, check=False)
+        os.killpg(busy.pid, 15)
+        busy.wait()
+        result[name] = {"refused": error}
+        if made:
+            result[name] = {"profile": made, "validation": validate(SMALL, table, 60, 30)}
+    return result
+
+
+def percent(x):
+    return "-" if x is None else f"{100 * x:.2f} %"
+
+
+def table(rows):
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    for number, row in enumerate(rows):
+        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |")
+        if number == 0:
+            print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+
+
+def report(results):
+    rows = [["case", "table", "RMSPE", "within 2 %", "within 5 %", "tau", "noise floor", "multiply-adds", "ratio",
+             "interval", "covered", "source, correction"]]
+    covered, halves, squares, count = 0.0, [], 0.0, 0
+    for name in CASES:
+        if name not in results:
+            continue
+        made, judged = results[name]["profile"], results[name]["validation"]
+        half = made["calibration"]["interval"]
+        rows.append([
+            name, f"{made['seconds']:.0f} s", percent(judged["rmspe"]), percent(judged["within_2"]),
+            percent(judged["within_5"]), f"{judged['kendall_tau']:.3f}", percent(judged["noise_floor_rmspe"]),
+            percent(judged["multiply_adds"]["rmspe"]), f"{judged['rmspe'] / judged['multiply_adds']['rmspe']:.2f}",
+            "+-" + percent(half), percent(judged["interval_coverage"]),
+            f"{made['source']}, {made['calibration']['correction']['kind']}",
+        ])
+        networks = judged["networks"]
+        covered += judged["interval_coverage"] * networks
+        squares += judged["rmspe"] ** 2 * networks
+        halves += [half] * networks
+        count += networks
+    table(rows)
+    if count:
+        halves.sort()
+        pooled = math.sqrt(squares / count)
+        print(f"\nintervals: {percent(covered / count)} of {count} networks covered; median half-width "
+              f"{percent(halves[count // 2])}, {halves[count // 2] / pooled:.2f} x the pooled RMSPE {percent(pooled)}")
+    if "multi" in results:
+        made = results["multi"]["profile"]
+        print(f"five resolutions: {made['entries']} blocks in {made['seconds']:.0f} s, "
+              f"RMSPE {percent(made['validation']['rmspe'])}")
+    for tail in results.get("tails", {}).get("table", []):
+        print(f"p{tail['percentile']:.0f}: RMSPE {percent(tail['validation']['rmspe'])}, within 5 % "
+              f"{percent(tail['validation']['within_5'])}, noise floor {percent(tail['validation']['noise_floor_rmspe'])}")
+    if "tails" in results:
+        print(f"percentiles: table of {results['tails']['profile']['seconds']:.0f} s")
+    for name, found in results.get("gate", {}).items():
+        if "refused" in found and found["refused"]:
+            print(f"gate, {name}: {found['refused']}")
+        else:
+            print(f"gate, {name}: RMSPE {percent(found['validation']['rmspe'])} on fresh networks; "
+                  f"repeated {found['profile']['hygiene']['repeated_for']} in {found['profile']['seconds']:.0f} s")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", default=os.path.join(HERE, "..", "target", "latency-tables"))
+    parser.add_argument("--only", default="224-1,224-2,32-1,32-2,multi,gate,tails")
+    parser.add_argument("--networks", type=int, default=200)
+    arguments = parser.parse_args()
+    os.makedirs(arguments.out, exist_ok=True)
+    results = {}
+    for name in arguments.only.split(","):
+        path = os.path.join(arguments.out, f"{name}.json")
+        if not os.path.exists(path):
+            print(f"measuring {name}", file=sys.stderr)
+            other = {"multi": multi, "gate": gate, "tails": tails}.get(name)
+            found = other(arguments.out, arguments.networks) if other else case(name, arguments.out, arguments.networks)
+            with open(path + ".part", "w") as file:
+                json.dump(found, file, indent=1)
+            os.rename(path + ".part", path)
+        results[name] = json.load(open(path))
+    report(results)
+
+
+if __name__ == "__main__":
+    main()
