@@ -117,6 +117,11 @@ fn correction(correction: &Correction) -> String {
         Correction::Recorded { slope, kernel_s, .. } => {
             format!("recorded: {constant} + {slope:.4} x sum{}", kernel(*kernel_s))
         }
+        Correction::Memory { slope, kernel_s, parameter_s, .. } => format!(
+            "memory: {constant} + {slope:.4} x sum{} {:+.3} us x million parameters",
+            kernel(*kernel_s),
+            parameter_s * 1e12
+        ),
         Correction::Ridge { slope, kernel_s, factors, penalty, .. } => format!(
             "ridge: {constant} + {slope:.4} x sum{}, {} block factor(s), penalty {penalty}",
             kernel(*kernel_s),

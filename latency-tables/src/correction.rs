@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use netfit_spaces::Block;
 use serde::{Deserialize, Serialize};
 
 use crate::{Entry, regression};
@@ -49,8 +50,20 @@ pub enum Correction {
         /// Seconds for each recorded kernel.
         kernel_s: f64,
     },
-    /// `intercept_s + sum over blocks of factor * (slope * seconds + kernel_s * kernels)`: one of the above with a
-    /// factor near 1 for each block, by ridge regression of what it leaves.
+    /// `intercept_s + slope * sum + kernel_s * kernels + parameter_s * parameters`: in a network whose weights outgrow
+    /// the caches each call fetches them anew, which a block that was measured by itself does not, or not as much.
+    Memory {
+        /// Seconds of a network without blocks.
+        intercept_s: f64,
+        /// Seconds for each second of an entry.
+        slope: f64,
+        /// Seconds for each kernel.
+        kernel_s: f64,
+        /// Seconds for each parameter.
+        parameter_s: f64,
+    },
+    /// `intercept_s + sum over blocks of factor * (slope * seconds + kernel_s * kernels + parameter_s * parameters)`: one
+    /// of the above with a factor near 1 for each block, by ridge regression of what it leaves.
     Ridge {
         /// Seconds of a network without blocks.
         intercept_s: f64,
@@ -58,6 +71,9 @@ pub enum Correction {
         slope: f64,
         /// Seconds for each recorded kernel; 0 on top of an affine function.
         kernel_s: f64,
+        /// Seconds for each parameter; 0 where the one below knows nothing of them.
+        #[serde(default)]
+        parameter_s: f64,
         /// Weight of the factors' squared distances from 1 against the squared relative errors.
         penalty: f64,
         /// Factor for each block of the calibration networks, by its line; 1 for all others.
@@ -68,14 +84,17 @@ pub enum Correction {
 impl Correction {
     /// Calibrated seconds that the block of this line adds to a network.
     pub fn block(&self, line: &str, entry: &Entry) -> f64 {
+        let (seconds, kernels) = (entry.timing.mean_s, entry.kernels);
         match self {
-            Self::Affine(line) => line.slope * entry.timing.mean_s,
-            Self::Recorded { slope, kernel_s, .. } => {
-                slope * entry.timing.mean_s + kernel_s * entry.kernels
+            Self::Affine(line) => line.slope * seconds,
+            Self::Recorded { slope, kernel_s, .. } => slope * seconds + kernel_s * kernels,
+            Self::Memory { slope, kernel_s, parameter_s, .. } => {
+                slope * seconds + kernel_s * kernels + parameter_s * parameters(line)
             }
-            Self::Ridge { slope, kernel_s, factors, .. } => {
+            Self::Ridge { slope, kernel_s, parameter_s, factors, .. } => {
                 let factor = factors.get(line).copied().unwrap_or(1.0);
-                factor * (slope * entry.timing.mean_s + kernel_s * entry.kernels)
+                let parameters = if *parameter_s == 0.0 { 0.0 } else { parameters(line) };
+                factor * (slope * seconds + kernel_s * kernels + parameter_s * parameters)
             }
         }
     }
@@ -84,7 +103,9 @@ impl Correction {
     pub fn constant_s(&self) -> f64 {
         match self {
             Self::Affine(line) => line.intercept_s,
-            Self::Recorded { intercept_s, .. } | Self::Ridge { intercept_s, .. } => *intercept_s,
+            Self::Recorded { intercept_s, .. }
+            | Self::Memory { intercept_s, .. }
+            | Self::Ridge { intercept_s, .. } => *intercept_s,
         }
     }
 
@@ -93,6 +114,7 @@ impl Correction {
         match self {
             Self::Affine(_) => "affine",
             Self::Recorded { .. } => "recorded",
+            Self::Memory { .. } => "memory",
             Self::Ridge { .. } => "ridge",
         }
     }
@@ -101,11 +123,18 @@ impl Correction {
         match self {
             Self::Affine(line) => line.slope > 0.0,
             Self::Recorded { slope, .. } => *slope > 0.0,
+            // Weights cannot save time by being there.
+            Self::Memory { slope, parameter_s, .. } => *slope > 0.0 && *parameter_s > 0.0,
             Self::Ridge { slope, factors, .. } => {
                 *slope > 0.0 && factors.values().all(|factor| *factor > 0.0)
             }
         }
     }
+}
+
+/// The parameters of the block of this line; 0 for a line that is none, which then has no entry either.
+fn parameters(line: &str) -> f64 {
+    line.parse::<Block>().map_or(0.0, |block| block.parameters().0 as f64)
 }
 
 #[cfg(test)]

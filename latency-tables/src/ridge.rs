@@ -20,13 +20,14 @@ const PENALTIES: [f64; 5] = [1e-3, 5e-3, 2.5e-2, 0.125, 0.625];
 /// A residual counts up to so many robust standard deviations: an outlier must not bend the factors of its blocks.
 const CLIP: f64 = 3.0;
 
+/// Seconds, kernels and parameters: what a correction weighs.
+const FEATURES: usize = 3;
+
 /// The times of networks by block.
 pub(crate) struct Blocks {
     lines: Vec<String>,
-    /// Seconds: a row for each network, a column for each line.
-    seconds: Vec<Vec<f64>>,
-    /// Kernels, likewise.
-    kernels: Vec<Vec<f64>>,
+    /// For each network and line its seconds, kernels and parameters.
+    features: Vec<Vec<[f64; FEATURES]>>,
 }
 
 impl Blocks {
@@ -39,14 +40,18 @@ impl Blocks {
             networks.iter().flat_map(|(network, _)| blocks(network)).collect();
         let lines: Vec<String> =
             used.into_iter().filter(|line| source.entries.contains_key(line)).collect();
-        let empty = vec![vec![0.0; lines.len()]; networks.len()];
-        let mut parts = Self { lines, seconds: empty.clone(), kernels: empty };
+        let features = vec![vec![[0.0; FEATURES]; lines.len()]; networks.len()];
+        let mut parts = Self { lines, features };
         for (i, (network, _)) in networks.iter().enumerate() {
-            for line in blocks(network) {
+            for block in network.blocks() {
+                let line = block.to_string();
                 if let Ok(j) = parts.lines.binary_search(&line) {
                     let entry = &source.entries[&line];
-                    parts.seconds[i][j] += entry.timing.mean_s;
-                    parts.kernels[i][j] += entry.kernels;
+                    let parameters = block.parameters().0 as f64;
+                    let found = [entry.timing.mean_s, entry.kernels, parameters];
+                    for (sum, found) in parts.features[i][j].iter_mut().zip(found) {
+                        *sum += found;
+                    }
                 }
             }
         }
@@ -54,8 +59,8 @@ impl Blocks {
     }
 }
 
-/// The ridge on top of the correction that is linear in `columns`: 1, seconds and perhaps kernels. None where that
-/// is not determined, or the networks are too few.
+/// The ridge on top of the correction that is linear in `columns`: 1, seconds, perhaps kernels, perhaps parameters. None
+/// where that is not determined, or the networks are too few.
 pub(crate) fn fit(blocks: &Blocks, columns: &[&[f64]], measured: &[f64]) -> Option<Fitted> {
     if measured.len() < LEAST {
         return None;
@@ -65,22 +70,27 @@ pub(crate) fn fit(blocks: &Blocks, columns: &[&[f64]], measured: &[f64]) -> Opti
     let (penalty, predicted) = problem.leave_one_out()?;
     let all: Vec<usize> = (0..measured.len()).collect();
     let weights = problem.weights(&base, &all, penalty)?;
-    let (slope, kernel_s) = slopes(&base);
+    let slopes = slopes(&base);
     let factor = |j: usize| -> f64 {
         let changes = weights.iter().enumerate().map(|(i, weight)| {
-            let seconds = slope * blocks.seconds[i][j] + kernel_s * blocks.kernels[i][j];
+            let seconds: f64 =
+                slopes.iter().zip(blocks.features[i][j]).map(|(slope, x)| slope * x).sum();
             weight * seconds / measured[i]
         });
         1.0 + changes.sum::<f64>()
     };
     let factors: BTreeMap<String, f64> =
         blocks.lines.iter().enumerate().map(|(j, line)| (line.clone(), factor(j))).collect();
-    let correction = Correction::Ridge { intercept_s: base[0], slope, kernel_s, penalty, factors };
+    let [slope, kernel_s, parameter_s] = slopes;
+    let intercept_s = base[0];
+    let correction =
+        Correction::Ridge { intercept_s, slope, kernel_s, parameter_s, penalty, factors };
     Some(Fitted { correction, predicted })
 }
 
-fn slopes(base: &[f64]) -> (f64, f64) {
-    (base[1], base.get(2).copied().unwrap_or(0.0))
+/// What the base weighs seconds, kernels and parameters by; 0 for those that it does not know.
+fn slopes(base: &[f64]) -> [f64; FEATURES] {
+    std::array::from_fn(|feature| base.get(feature + 1).copied().unwrap_or(0.0))
 }
 
 /// With `t_i` network i's corrected block seconds over its measured latency, `T` the rows `t_i` and `r` the relative
@@ -138,26 +148,33 @@ impl Problem<'_> {
     }
 }
 
-/// Scalar products of the networks' block times, from which those under any correction follow: for seconds `s` and
-/// kernels `k` of two networks `s s'`, `s k' + k s'` and `k k'`.
-struct Products(Vec<Vec<[f64; 3]>>);
+/// Scalar products of the networks' features over blocks, from which those of their times under any correction follow.
+struct Products(Vec<Vec<[[f64; FEATURES]; FEATURES]>>);
 
 impl Products {
     fn of(blocks: &Blocks) -> Self {
-        let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
-        let rows: Vec<(&Vec<f64>, &Vec<f64>)> =
-            blocks.seconds.iter().zip(&blocks.kernels).collect();
-        let product = |(s, k): (&Vec<f64>, &Vec<f64>), (t, l): (&Vec<f64>, &Vec<f64>)| {
-            [dot(s, t), dot(s, l) + dot(k, t), dot(k, l)]
+        let product = |a: &[[f64; FEATURES]], b: &[[f64; FEATURES]]| {
+            let mut sums = [[0.0; FEATURES]; FEATURES];
+            for (a, b) in a.iter().zip(b) {
+                for (sums, a) in sums.iter_mut().zip(a) {
+                    for (sum, b) in sums.iter_mut().zip(b) {
+                        *sum += a * b;
+                    }
+                }
+            }
+            sums
         };
-        Self(rows.iter().map(|a| rows.iter().map(|b| product(*a, *b)).collect()).collect())
+        let rows = &blocks.features;
+        Self(rows.iter().map(|a| rows.iter().map(|b| product(a, b)).collect()).collect())
     }
 
     /// The product of networks `i` and `k` under the correction `base`.
     fn at(&self, base: &[f64], i: usize, k: usize) -> f64 {
-        let (slope, kernel_s) = slopes(base);
-        let [of_seconds, mixed, of_kernels] = self.0[i][k];
-        slope * slope * of_seconds + slope * kernel_s * mixed + kernel_s * kernel_s * of_kernels
+        let slopes = slopes(base);
+        let row = |(a, sums): (&f64, &[f64; FEATURES])| -> f64 {
+            a * slopes.iter().zip(sums).map(|(b, sum)| b * sum).sum::<f64>()
+        };
+        slopes.iter().zip(&self.0[i][k]).map(row).sum()
     }
 }
 

@@ -76,7 +76,7 @@ pub struct Burst {
 pub struct Ran {
     /// Seconds of each timed call.
     pub calls: Vec<f64>,
-    /// Wall-clock seconds since the burst before it ended (or the request began).
+    /// Wall-clock seconds since the burst before it ended, or the process began.
     pub elapsed_s: f64,
     /// Processor seconds that others took in `elapsed_s`; it is told in steps of some 10 ms and only sums over many
     /// bursts mean something. None where the system does not tell.

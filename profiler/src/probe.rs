@@ -42,14 +42,19 @@ fn busy_ticks(stat: &str) -> Option<u64> {
     [0, 1, 2, 5, 6, 7].into_iter().map(take).sum()
 }
 
-/// Processor seconds that this process has used: all its threads, in nanoseconds each.
+/// Processor seconds that this process and the one that asks it have used: all their threads, in nanoseconds each.
 fn own_s() -> Option<f64> {
-    let mut nanoseconds = 0.0;
-    for task in fs::read_dir("/proc/self/task").ok()?.flatten() {
-        // A thread that has just ended has nothing to tell.
-        let text = fs::read_to_string(task.path().join("schedstat")).unwrap_or_default();
-        nanoseconds += text.split(' ').next().and_then(|n| n.parse().ok()).unwrap_or(0.0);
-    }
+    let parent = std::os::unix::process::parent_id();
+    let nanoseconds: f64 = ["self".to_owned(), parent.to_string()]
+        .iter()
+        .filter_map(|process| fs::read_dir(format!("/proc/{process}/task")).ok())
+        .flat_map(|tasks| tasks.flatten())
+        .filter_map(|task| {
+            // A thread that has just ended has nothing to tell.
+            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<f64>().ok()
+        })
+        .sum();
     (nanoseconds > 0.0).then_some(nanoseconds * 1e-9)
 }
 

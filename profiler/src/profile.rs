@@ -27,7 +27,7 @@ pub struct ProfileOptions {
     pub processes: usize,
     /// How models are timed side by side.
     pub protocol: Protocol,
-    /// Shuffled passes over the covering networks, of all processes together.
+    /// Shuffled passes over the covering networks at least, of all processes together.
     pub passes: usize,
     /// Percentiles of single calls that are measured too, each above 50 and below 100.
     pub percentiles: Vec<f64>,

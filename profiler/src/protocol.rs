@@ -34,7 +34,8 @@ pub struct Protocol {
     pub deviations: f64,
     /// Relative distance that is never an outlier's.
     pub tolerance: f64,
-    /// Relative drift of the machine's speed that is too much.
+    /// Relative drift of the machine's speed that is too much, if it is an outlier among the drifts too: the first calls
+    /// of small models wander by themselves.
     pub drift: f64,
     /// Cores in use by other processes that are too many.
     pub load: f64,
@@ -71,7 +72,7 @@ impl Default for Protocol {
 }
 
 /// Time over which a load is told: others' processor time comes in steps of some 10 ms.
-const LOAD_S: f64 = 0.5;
+const LOAD_S: f64 = 1.0;
 /// Bursts that a repetition has at least, so that neighbours tell the drift.
 const LEAST: usize = 9;
 
@@ -237,8 +238,9 @@ impl Protocol {
     /// For each burst why it does not count, if so.
     fn disturbances(&self, samples: &[Sample], models: usize) -> Vec<Option<Disturbance>> {
         let split = Levels::of(&moments(samples), models);
-        let spread = 1.4826 * mad(&split.residuals);
-        let bound = (self.deviations * spread).max(self.tolerance);
+        let bound = |of: &[f64], least: f64| (self.deviations * 1.4826 * mad(of)).max(least);
+        let outlier = bound(&split.residuals, self.tolerance);
+        let drift = bound(&split.drifts, self.drift);
         let loads = loads(samples);
         let changes = frequency_changes(samples);
         let found = |at: usize| {
@@ -246,9 +248,9 @@ impl Protocol {
                 Some(Disturbance::Load)
             } else if changes[at].is_some_and(|change| change > self.frequency) {
                 Some(Disturbance::Frequency)
-            } else if split.drifts[at].abs() > self.drift {
+            } else if split.drifts[at].abs() > drift {
                 Some(Disturbance::Drift)
-            } else if split.residuals[at].abs() > bound {
+            } else if split.residuals[at].abs() > outlier {
                 Some(Disturbance::Outlier)
             } else {
                 None
@@ -303,21 +305,21 @@ pub(crate) fn moments(samples: &[Sample]) -> Vec<Moment> {
     samples.iter().map(moment).collect()
 }
 
-/// For each burst the cores that others used, told over the bursts around it of [`LOAD_S`] or more.
+/// For each burst the cores that others used in the [`LOAD_S`] around it, or in all of the time where that is shorter.
 fn loads(samples: &[Sample]) -> Vec<Option<f64>> {
+    let (mut ends, mut others) = (vec![0.0], vec![0.0]);
+    for sample in samples {
+        let Some(others_s) = sample.others_s else { return vec![None; samples.len()] };
+        ends.push(ends[ends.len() - 1] + sample.elapsed_s);
+        others.push(others[others.len() - 1] + others_s);
+    }
     let load = |at: usize| {
-        let (mut first, mut last) = (at, at);
-        loop {
-            let near = &samples[first..=last];
-            let elapsed_s: f64 = near.iter().map(|sample| sample.elapsed_s).sum();
-            let whole = first == 0 && last + 1 == samples.len();
-            if elapsed_s >= LOAD_S || whole {
-                let others: Option<f64> = near.iter().map(|sample| sample.others_s).sum();
-                return others.map(|others| (others / elapsed_s).max(0.0));
-            }
-            first = first.saturating_sub(1);
-            last = (last + 1).min(samples.len() - 1);
-        }
+        let middle = f64::midpoint(ends[at], ends[at + 1]);
+        let first = ends.partition_point(|end| *end < middle - LOAD_S / 2.0).min(at);
+        let last = ends.partition_point(|end| *end < middle + LOAD_S / 2.0).min(samples.len());
+        let last = last.max(at + 1);
+        let elapsed_s = ends[last] - ends[first];
+        (elapsed_s > 0.0).then(|| ((others[last] - others[first]) / elapsed_s).max(0.0))
     };
     (0..samples.len()).map(load).collect()
 }

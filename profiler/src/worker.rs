@@ -59,10 +59,10 @@ struct Held {
     timed: Option<Vec<bool>>,
 }
 
-#[derive(Default)]
 struct Worker {
     environment: Option<Environment>,
     models: Vec<Option<Held>>,
+    probe: Probe,
 }
 
 /// Answers requests until `input` ends.
@@ -70,7 +70,7 @@ struct Worker {
 /// # Errors
 /// A pipe that breaks. Failed requests are answered, they end nothing.
 pub fn serve(input: impl BufRead, mut output: impl Write) -> std::io::Result<()> {
-    let mut worker = Worker::default();
+    let mut worker = Worker { environment: None, models: Vec::new(), probe: Probe::start() };
     for line in input.lines() {
         let answer = match serde_json::from_str(&line?) {
             Ok(request) => worker.answer(request),
@@ -96,10 +96,9 @@ impl Worker {
                 Ok(Answer::Loaded { model: self.models.len() - 1 })
             }
             Request::Time { bursts } => {
-                let mut probe = Probe::start();
                 let ran = bursts.iter().map(|burst| {
                     let calls = self.held(burst.model)?.burst(*burst)?;
-                    let (elapsed_s, others_s, hertz) = probe.lap();
+                    let (elapsed_s, others_s, hertz) = self.probe.lap();
                     Ok(Ran { calls, elapsed_s, others_s, hertz })
                 });
                 Ok(Answer::Timed { ran: ran.collect::<Result<_>>()? })

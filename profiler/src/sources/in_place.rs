@@ -11,6 +11,8 @@ use crate::{
 
 /// Covering networks that share a process: as many as an elastic space of three kernels and three expansions has.
 const TOGETHER: usize = 9;
+/// Passes of a process where times are noisy: a record of more would take longer to read than to make.
+const MOST_PASSES: usize = 24;
 /// Timed calls of a burst: a record grows with each, so their number is fixed.
 const CALLS: usize = 6;
 
@@ -55,7 +57,7 @@ fn record(
     let passes = options.passes.div_ceil(options.processes).max(3);
     let protocol = Protocol {
         rounds: passes,
-        most_rounds: passes,
+        most_rounds: passes.max(MOST_PASSES),
         calls: CALLS,
         burst_s: 0.0,
         ..options.protocol.clone()
