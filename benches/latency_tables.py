@@ -20,12 +20,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 NETFIT = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "..", "target")), "release", "netfit")
 SMALL = os.path.join(HERE, "ofa-mbv3-32.toml")
 
-# name: space, threads, rounds of the truth in each of its two processes
+# name: space, threads, and of the truth: processes, rounds in each
 CASES = {
-    "224-1": ("ofa-mbv3", 1, 16),
-    "224-2": ("ofa-mbv3", 2, 24),
-    "32-1": (SMALL, 1, 60),
-    "32-2": (SMALL, 2, 60),
+    "224-1": ("ofa-mbv3", 1, 6, 5),
+    "224-2": ("ofa-mbv3", 2, 6, 6),
+    "32-1": (SMALL, 1, 8, 20),
+    "32-2": (SMALL, 2, 8, 20),
 }
 BUSY = "while True: pass"
 
@@ -46,18 +46,19 @@ def profile(space, threads, table, *more, check=True):
     return netfit("profile", "--space", space, "--device", device, "--out", table, "--restart", *more, check=check)
 
 
-def validate(space, table, networks, rounds, seed=11):
+def validate(space, table, networks, processes, rounds):
     place = ["--space", space] if os.path.sep in space else []
-    found, _ = netfit("validate", table, *place, "--networks", networks, "--seed", seed, "--rounds", rounds)
+    truth = ["--processes", processes, "--rounds", rounds]
+    found, _ = netfit("validate", table, *place, "--networks", networks, "--seed", 11, *truth)
     return found
 
 
 def case(name, folder, networks):
-    space, threads, rounds = CASES[name]
+    space, threads, processes, rounds = CASES[name]
     table = os.path.join(folder, f"{name}.table.json")
     made, _ = profile(space, threads, table)
     began = time.time()
-    judged = validate(space, table, networks, rounds)
+    judged = validate(space, table, networks, processes, rounds)
     return {"profile": made, "validation": judged, "truth_seconds": time.time() - began}
 
 
@@ -78,7 +79,7 @@ def gate(folder, networks):
     quiet = os.path.join(folder, "gate.quiet.json")
     made, _ = profile(SMALL, 2, quiet)
     seconds = made["seconds"]
-    result["quiet"] = {"profile": made, "validation": validate(SMALL, quiet, 60, 30)}
+    result["quiet"] = {"profile": made, "validation": validate(SMALL, quiet, 60, 4, 15)}
     for name, share in [("passing", 0.25), ("staying", None)]:
         table = os.path.join(folder, f"gate.{name}.json")
         command = f"sleep {seconds / 2}; exec python3 -c '{BUSY}'"
@@ -90,7 +91,7 @@ def gate(folder, networks):
         busy.wait()
         result[name] = {"refused": error}
         if made:
-            result[name] = {"profile": made, "validation": validate(SMALL, table, 60, 30)}
+            result[name] = {"profile": made, "validation": validate(SMALL, table, 60, 4, 15)}
     return result
 
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
-use netfit_profiler::{MeasureOptions, measure};
+use netfit_profiler::{MeasureOptions, Protocol, measure};
 
 use crate::{args::Measure, format, output, progress::Progress, runtime};
 
@@ -33,5 +33,9 @@ pub(crate) fn execute(args: &Measure, as_json: bool) -> Result<()> {
         .chain(row)
         .chain([measured.samples.to_string()])
         .collect();
-    output::table(&["model", "median", "MAD", "p95", "p99", "calls"], &[row])
+    output::table(&["model", "median", "MAD", "p95", "p99", "calls"], &[row])?;
+    let busy = measured.load.filter(|load| *load > Protocol::default().load);
+    busy.map_or(Ok(()), |load| {
+        output::text(&format!("other processes used {load:.1} cores meanwhile: measure again"))
+    })
 }

@@ -1,7 +1,7 @@
 //! `netfit validate`: fresh random whole networks, predicted against measured.
 
 use anyhow::{Result, bail};
-use netfit_latency_tables::LatencyTable;
+use netfit_latency_tables::{LatencyTable, NetworkTiming};
 use netfit_profiler::{Device as _, ProfileOptions, validate};
 use netfit_spaces::Space;
 
@@ -32,13 +32,14 @@ pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
     let mut options = ProfileOptions {
         seed: args.seed,
         accept_noise: args.accept_noise,
+        processes: usize::from(args.processes),
         ..ProfileOptions::default()
     };
     if let Some(rounds) = args.rounds.map(usize::from) {
         (options.protocol.rounds, options.protocol.most_rounds) = (rounds, rounds);
     }
     let mut progress = Progress::new();
-    let (validation, timings, hygiene) = validate(
+    let (validation, timed) = validate(
         &table,
         &space,
         &mut device,
@@ -48,11 +49,16 @@ pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
     )?;
     progress.finish();
     if let Some(path) = &args.plot {
-        profile::plot_networks(path, &table, &space, &timings)?;
+        profile::plot_networks(path, &table, &space, &timed.networks)?;
     }
     if as_json {
         let mut result = serde_json::to_value(&validation)?;
-        result["hygiene"] = serde_json::to_value(&hygiene)?;
+        result["hygiene"] = serde_json::to_value(&timed.hygiene)?;
+        result["results"] = results(&table, &space, &timed.networks)?;
+        result["interval"] = table.calibration.interval.into();
+        result["reference"] = serde_json::json!({
+            "table_s": table.reference.median_s, "processes_s": timed.reference.processes_s,
+        });
         return output::json(&result);
     }
     let rows = [
@@ -61,8 +67,34 @@ pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
     ];
     output::table(&profile::ERRORS, &rows)?;
     output::text(&format!(
-        "noise floor RMSPE {}; {:.0} % inside the 95 % interval",
+        "noise floor RMSPE {}; {:.0} % inside the 95 % interval of +-{}",
         format::percent(validation.noise_floor_rmspe),
-        validation.interval_coverage * 100.0
+        validation.interval_coverage * 100.0,
+        format::percent(Some(table.calibration.interval))
+    ))?;
+    let now: Vec<String> =
+        timed.reference.processes_s.iter().map(|&seconds| format::seconds(seconds)).collect();
+    output::text(&format!(
+        "the reference network takes {} in the table, {} now",
+        format::seconds(table.reference.median_s),
+        now.join(" and ")
     ))
+}
+
+/// Each network's prediction beside its measurements.
+fn results(
+    table: &LatencyTable,
+    space: &Space,
+    networks: &[NetworkTiming],
+) -> Result<serde_json::Value> {
+    let mut results = Vec::new();
+    for timing in networks {
+        let latency = table.predict(&space.network(&timing.genotype))?;
+        results.push(serde_json::json!({
+            "genotype": timing.genotype, "predicted_s": latency.median_s,
+            "interval_s": [latency.low_s, latency.high_s],
+            "measured_s": timing.seconds, "processes_s": timing.processes_s,
+        }));
+    }
+    Ok(results.into())
 }

@@ -95,11 +95,11 @@ pub(crate) fn limit(
     Ok(limit)
 }
 
-/// More rounds than for a table: a budget hangs on each of these few networks.
+/// More processes and rounds than for a table: a budget hangs on each of these few networks.
 pub(crate) fn careful() -> ProfileOptions {
     ProfileOptions {
-        protocol: Protocol { rounds: 60, most_rounds: 60, ..Protocol::default() },
-        processes: 3,
+        protocol: Protocol { rounds: 25, most_rounds: 25, ..Protocol::default() },
+        processes: 6,
         ..ProfileOptions::default()
     }
 }
@@ -113,7 +113,7 @@ fn full_network(
     let options = ProfileOptions { seed: setting.config.seed, accept_noise, ..careful() };
     let largest = [setting.space.largest()];
     let mut device = setting.device()?;
-    let (timings, _) = time_networks(
+    let timed = time_networks(
         table,
         &setting.space,
         &mut device,
@@ -122,5 +122,5 @@ fn full_network(
         &mut progress.of_profiler(),
     )?;
     progress.finish();
-    Ok(table.latency_at(timings[0].seconds, setting.config.percentile)?.median_s)
+    Ok(table.latency_at(timed.networks[0].seconds, setting.config.percentile)?.median_s)
 }

@@ -16,7 +16,7 @@ pub const COVERAGE: f64 = 0.95;
 /// Below so many networks a conformal interval of [`COVERAGE`] does not exist: `ceil(0.95 (n + 1)) <= n`.
 pub const LEAST_NETWORKS: usize = 19;
 /// A candidate is chosen over those before it if its error is below this share of theirs.
-const PARSIMONY: f64 = 0.95;
+const PARSIMONY: f64 = 0.9;
 /// Relative errors that are nothing but rounding.
 const ROUNDING: f64 = 1e-9;
 

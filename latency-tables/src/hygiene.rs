@@ -15,7 +15,7 @@ pub struct Hygiene {
     pub repeated: usize,
     /// Bursts that still look disturbed after all repetitions.
     pub disturbed: usize,
-    /// Largest relative difference between the reference's latency in a tenth of a process's time and in the whole.
+    /// Largest relative difference between the machine's speed in a tenth of a process's time and in the middle.
     pub reference_drift: f64,
     /// Largest load by other processes beside a burst that counts, in cores; none where the system does not show it.
     #[serde(default)]

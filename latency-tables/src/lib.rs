@@ -6,8 +6,8 @@
 //! percentiles of single calls were measured, a [`Tail`] predicts each from the median.
 //!
 //! Two clocks are kept apart. *Raw* seconds are what a user's budget is about; they drift by several per cent between
-//! processes. *Reference-normalised* seconds are `time / time of the reference network beside it * the reference's
-//! stored median`: the drift cancels, so calibration and errors are computed in them.
+//! processes. *Reference-normalised* seconds are `time / time of the reference network in the same process * the
+//! reference's stored median`: the drift cancels, so calibration and errors are computed in them.
 //!
 //! ```
 //! use netfit_latency_tables::{Errors, Timing};

@@ -21,7 +21,7 @@ pub struct LatencyTable {
     pub fingerprint: Fingerprint,
     /// The network beside which all others were measured.
     pub reference: Reference,
-    /// Block times by the way in which they were measured (`in-place`); the calibration names the one in use.
+    /// Block times by the way in which they were measured (`in-place`, `neighbours`); the calibration names the one in use.
     pub sources: BTreeMap<String, Source>,
     /// What turns sums of block times into latencies.
     pub calibration: Calibration,
@@ -74,18 +74,20 @@ pub struct Entry {
     /// Its time.
     #[serde(flatten)]
     pub timing: Timing,
-    /// How many kernels the runtime runs for it; 0 where its time was not taken from a record of kernels.
+    /// What its time holds the fixed cost of, so many times: the kernels that the runtime recorded for it, or 1 where
+    /// its time is that of a call of its own.
     pub kernels: f64,
 }
 
-/// The network beside which all others are measured: its own drift is the machine's.
+/// The network that all others refer to. Tables of version 1 were measured burst by burst beside it; since then every
+/// burst is judged by the bursts around it, and the reference is one network among them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reference {
     /// Its blocks, one a line.
     pub network: String,
-    /// Its latency: the median over all bursts of the first process. It is what normalised seconds refer to.
+    /// Its latency in the average process of the table's measurements: what normalised seconds refer to.
     pub median_s: f64,
-    /// The same for each process.
+    /// Its raw seconds in each process.
     pub processes_s: Vec<f64>,
 }
 

@@ -11,8 +11,8 @@ pub struct Validation {
     /// Errors of the table.
     #[serde(flatten)]
     pub errors: Errors,
-    /// The same measurements in another process against those of the first: no table can be better than about this.
-    /// Null where there was one process only.
+    /// The mean of one half of the processes against that of the other half, network by network: no table can be better
+    /// than about half of this, the error of the mean of all. Null where there was one process only.
     pub noise_floor_rmspe: Option<f64>,
     /// Share of the measurements inside the prediction's interval.
     pub interval_coverage: f64,
@@ -32,14 +32,15 @@ impl Validation {
         let mut inside = 0;
         for (network, processes) in networks {
             let latency = table.predict(network)?;
-            let truth = processes.iter().sum::<f64>() / processes.len() as f64;
+            let truth = mean(processes);
             inside += usize::from((latency.low_s..=latency.high_s).contains(&truth));
             predicted.push(latency.median_s);
             measured.push(truth);
             baseline.push(table.calibration.multiply_adds.at(network.multiply_adds().0 as f64));
-            if let [a, b, ..] = processes[..] {
-                first.push(a);
-                second.push(b);
+            let (one, other) = processes.split_at(processes.len().div_ceil(2));
+            if !other.is_empty() {
+                first.push(mean(one));
+                second.push(mean(other));
             }
         }
         Ok(Self {
@@ -49,4 +50,8 @@ impl Validation {
             multiply_adds: Errors::of(&baseline, &measured),
         })
     }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
 }

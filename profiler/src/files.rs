@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Device, Error, Model, ProfileOptions, Progress, Result,
+    gate::judge,
     journal::Journal,
     whole::{Anchors, ModelTiming, time},
 };
@@ -51,6 +52,7 @@ pub fn time_files(
     let anchors = Anchors::of(table, space)?;
     let journal = &mut Journal::none();
     let timed = time(device, (&models, &parameters), &anchors, options, journal, progress)?;
+    let hygiene = judge(&timed.gates, options)?;
     let reference_s = median(&timed.reference.processes_s);
     let timing = |model: &ModelTiming| {
         let bursts: Vec<f64> = model.ratios.iter().map(|ratio| ratio * reference_s).collect();
@@ -61,5 +63,5 @@ pub fn time_files(
             processes_s: model.raw_s.clone(),
         }
     };
-    Ok((timed.models.iter().map(timing).collect(), timed.hygiene))
+    Ok((timed.models.iter().map(timing).collect(), hygiene))
 }

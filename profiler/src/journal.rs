@@ -10,7 +10,7 @@ use std::{
 use netfit_latency_tables::Fingerprint;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, ProfileOptions, Result, protocol::Sample};
+use crate::{Error, ProfileOptions, Result, gate::Gate, samples::Sample};
 
 const FORMAT: &str = "netfit-profile-journal-1";
 
@@ -32,17 +32,6 @@ pub(crate) struct Part {
     /// Seconds of calls that belong to no block.
     pub(crate) overhead: Vec<f64>,
     pub(crate) gate: Gate,
-}
-
-/// How clean a part's or a sitting's bursts were.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub(crate) struct Gate {
-    pub(crate) bursts: usize,
-    pub(crate) disturbed: usize,
-    pub(crate) repeated: BTreeMap<String, usize>,
-    pub(crate) load: Option<f64>,
-    pub(crate) frequency_change: Option<f64>,
-    pub(crate) drift: f64,
 }
 
 /// Bursts of one process over the networks of one group.

@@ -52,6 +52,8 @@ pub struct Measurement {
     pub processes_s: Vec<f64>,
     /// Largest relative distance of a process's median call from `median_s`.
     pub drift: f64,
+    /// Cores that other processes used meanwhile; null where the system does not show it.
+    pub load: Option<f64>,
     /// The device.
     pub fingerprint: Fingerprint,
 }
@@ -75,6 +77,7 @@ pub fn measure(
     }
     let mut calls: Vec<f64> = Vec::new();
     let mut processes_s = Vec::new();
+    let (mut elapsed_s, mut others_s) = (0.0, Some(0.0));
     for process in 0..options.processes {
         progress(Progress::new("measuring the model", process, options.processes));
         device.restart()?;
@@ -88,6 +91,8 @@ pub fn measure(
         let ran = device.time(&[burst(wanted, 0.0)])?;
         processes_s.push(median(&ran[0].calls));
         calls.extend(&ran[0].calls);
+        elapsed_s += ran[0].elapsed_s;
+        others_s = others_s.zip(ran[0].others_s).map(|(sum, more)| sum + more);
     }
     progress(Progress::new("measuring the model", options.processes, options.processes));
     let median_s = median(&processes_s);
@@ -95,6 +100,7 @@ pub fn measure(
     Ok(Measurement {
         median_s,
         drift: processes_s.iter().map(distance).fold(0.0, f64::max),
+        load: others_s.map(|others| (others / elapsed_s).max(0.0)),
         mad_s: mad(&calls),
         p95_s: quantile(&calls, 0.95),
         p99_s: quantile(&calls, 0.99),

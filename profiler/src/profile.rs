@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Device, Error, Model, Progress, Protocol, Result,
-    journal::{Gate, Header, Journal},
+    gate::judge,
+    journal::{Header, Journal},
     sources, tails,
-    whole::{Anchors, Timed, anchor_error, draw, judge, time, truths},
+    whole::{Anchors, Timed, anchor_error, draw, time, truths},
 };
 
 /// Standard deviations of a normal error's 95 % interval.
@@ -23,7 +24,7 @@ pub struct ProfileOptions {
     pub calibration: usize,
     /// Networks of the validation; with 0 there is none.
     pub validation: usize,
-    /// Processes in which everything is measured: whole processes differ in speed.
+    /// Processes in which everything is measured: they differ in speed, and so do models from one to the next.
     pub processes: usize,
     /// How models are timed side by side.
     pub protocol: Protocol,
@@ -42,12 +43,12 @@ pub struct ProfileOptions {
 }
 
 impl Default for ProfileOptions {
-    /// 40 networks of calibration, 16 of validation, 2 processes, 12 passes; no percentiles (500 calls each), no journal.
+    /// 40 networks of calibration, 16 of validation, 4 processes, 12 passes; no percentiles (500 calls each), no journal.
     fn default() -> Self {
         Self {
             calibration: 40,
             validation: 16,
-            processes: 2,
+            processes: 4,
             protocol: Protocol::default(),
             passes: 12,
             percentiles: Vec::new(),
@@ -80,10 +81,12 @@ pub fn profile(
     )?;
     let header = Header::new(space.id(), device.fingerprint(), options);
     let mut journal = Journal::open(options.journal.as_deref(), header)?;
-    let (sources, gates) = sources::measure(space, device, options, &mut journal, progress)?;
+    let (sources, mut gates) = sources::measure(space, device, options, &mut journal, progress)?;
     // Before more time is spent on a machine that is not quiet.
-    judge(&gates.iter().collect::<Vec<&Gate>>(), options)?;
+    judge(&gates, options)?;
     let timed = networks(space, device, &drawn, options, &mut journal, progress)?;
+    gates.extend(timed.gates.clone());
+    let hygiene = judge(&gates, options)?;
     let mut calibration_networks = timed.networks(&drawn);
     let validation_networks = calibration_networks.split_off(options.calibration);
     let pairs: Vec<(Network, f64)> = calibration_networks
@@ -102,7 +105,7 @@ pub fn profile(
         calibration,
         sources,
         validation: None,
-        hygiene: timed.hygiene,
+        hygiene,
         calibration_networks,
         validation_networks,
         tails: Vec::new(),
@@ -156,271 +159,4 @@ impl ProfileOptions {
 }
 
 #[cfg(test)]
-mod tests {
-    use netfit_latency_tables::{Correction, Verdict};
-
-    use super::*;
-    use crate::{FakeDevice, IN_PLACE, NEIGHBOURS};
-
-    fn options() -> ProfileOptions {
-        ProfileOptions::default()
-    }
-
-    fn table(device: &mut FakeDevice, options: &ProfileOptions) -> Result<LatencyTable> {
-        profile(&Space::preset("ofa-28").unwrap(), device, options, &mut |_| {})
-    }
-
-    #[test]
-    fn the_planted_calibration_is_recovered() {
-        let mut device = FakeDevice::new(0);
-        let table = table(&mut device, &options()).unwrap();
-        assert_eq!(table.calibration.source, IN_PLACE);
-        let Correction::Affine(line) = table.calibration.correction else {
-            panic!("{:?}", table.calibration.candidates)
-        };
-        assert!((line.intercept_s / device.intercept_s - 1.0).abs() < 1e-6, "{line:?}");
-        assert!((line.slope / device.slope - 1.0).abs() < 1e-6, "{line:?}");
-        let validation = table.validation.unwrap();
-        assert!(validation.errors.rmspe < 1e-9 && validation.noise_floor_rmspe.unwrap() < 1e-9);
-        assert!(validation.multiply_adds.rmspe > 0.005, "the baseline knows no kernels");
-    }
-
-    #[test]
-    fn blocks_between_neighbours_have_their_own_time_without_them() {
-        let space = Space::preset("ofa-28").unwrap();
-        let mut device = FakeDevice::new(0);
-        let table = table(&mut device, &options()).unwrap();
-        let entries = &table.sources[NEIGHBOURS].entries;
-        for block in space.distinct_blocks() {
-            let found = entries[&block.to_string()].timing.median_s;
-            let expected = device.slope * FakeDevice::block_s(&block);
-            let first_or_last = block.kind() == "conv" && block.input() == space.inputs()[0]
-                || block.kind() == "linear";
-            // These have one neighbour: half a call's fixed cost stays with them.
-            let kept = if first_or_last { device.intercept_s / 2.0 } else { 0.0 };
-            assert!((found - kept - expected).abs() < 1e-9, "{block}: {found} {expected}");
-        }
-    }
-
-    #[test]
-    fn what_the_record_of_a_kernel_costs_is_taken_away() {
-        let mut device = FakeDevice::new(0);
-        device.kernel_s = 5e-6;
-        let table = table(&mut device, &options()).unwrap();
-        let of = |source: &str, correction: &str| {
-            let found = table.calibration.candidates.iter();
-            let mut found = found.filter(|c| c.source == source && c.correction == correction);
-            found.next().unwrap().rmspe
-        };
-        assert!(of(IN_PLACE, "recorded") < 1e-9 && of(IN_PLACE, "affine") > 1e-3);
-        assert!(table.validation.unwrap().errors.rmspe < 1e-9);
-    }
-
-    #[test]
-    fn intervals_cover_fresh_networks_in_spite_of_noise() {
-        let space = Space::preset("ofa-28").unwrap();
-        let (mut covered, mut total) = (0.0, 0.0);
-        for seed in 0..6 {
-            let mut device = FakeDevice::new(seed);
-            device.noise = 0.02;
-            device.process_noise = 0.05;
-            let options = ProfileOptions { seed, ..options() };
-            let table = table(&mut device, &options).unwrap();
-            let fresh = ProfileOptions { seed: seed + 100, ..options };
-            let (validation, _, _) =
-                crate::validate(&table, &space, &mut device, 40, &fresh, &mut |_| {}).unwrap();
-            assert!(validation.errors.rmspe < 0.02, "{validation:?}");
-            covered += validation.interval_coverage * 40.0;
-            total += 40.0;
-        }
-        assert!(covered / total >= 0.9, "{}", covered / total);
-    }
-
-    #[test]
-    fn the_same_seed_makes_the_same_table() {
-        let make = || {
-            let mut device = FakeDevice::new(5);
-            device.noise = 0.02;
-            LatencyTable { seconds: 0.0, ..table(&mut device, &options()).unwrap() }
-        };
-        assert_eq!(make(), make());
-    }
-
-    #[test]
-    fn a_disturbed_machine_is_refused_unless_noise_is_accepted() {
-        let disturbed = || {
-            let mut device = FakeDevice::new(0);
-            device.noise = 0.01;
-            // Every fifth burst of the whole run.
-            device.disturbances = (0..20_000).map(|n| (5 * n..5 * n + 1, 1.5)).collect();
-            device.loads = device.disturbances.iter().map(|(at, _)| (at.clone(), 2.0)).collect();
-            device
-        };
-        let options = options();
-        let error = table(&mut disturbed(), &options).unwrap_err();
-        assert!(matches!(error, Error::Disturbed { .. }), "{error}");
-        let options = ProfileOptions { accept_noise: true, ..options };
-        let table = table(&mut disturbed(), &options).unwrap();
-        assert_eq!(table.hygiene.verdict, Verdict::NoiseAccepted);
-    }
-
-    #[test]
-    fn calibration_and_validation_share_no_network() {
-        let table = table(&mut FakeDevice::new(0), &options()).unwrap();
-        let all = table.calibration_networks.iter().chain(&table.validation_networks);
-        let distinct: HashSet<_> = all.map(|timing| &timing.genotype).collect();
-        assert_eq!(distinct.len(), 56);
-    }
-
-    /// A busy loop on another core that starts half-way and stays.
-    #[test]
-    fn a_load_that_stays_is_refused_and_named() {
-        let mut device = FakeDevice::new(0);
-        device.noise = 0.01;
-        device.loads = vec![(2_500..1_000_000, 1.0)];
-        device.disturbances = vec![(2_500..1_000_000, 1.4)];
-        let message = table(&mut device, &options()).unwrap_err().to_string();
-        assert!(message.contains("for load") && message.contains("--accept-noise"), "{message}");
-    }
-
-    /// The same load for a while: what it touched is measured again, and the table is as good as without it.
-    #[test]
-    fn a_load_that_passes_leaves_no_trace() {
-        let make = |load: &[(std::ops::Range<usize>, f64)]| {
-            let mut device = FakeDevice::new(0);
-            device.noise = 0.01;
-            device.loads = load.to_vec();
-            device.disturbances = load.iter().map(|(range, _)| (range.clone(), 1.4)).collect();
-            table(&mut device, &options()).unwrap()
-        };
-        let (quiet, loaded) = (make(&[]), make(&[(1_500..1_900, 1.0), (3_500..3_800, 1.0)]));
-        assert!(loaded.hygiene.repeated_for["load"] > 200, "{:?}", loaded.hygiene);
-        assert_eq!(loaded.hygiene.verdict, Verdict::Clean);
-        let error = |table: &LatencyTable| {
-            let device = FakeDevice::new(0);
-            let space = Space::preset("ofa-28").unwrap();
-            let mut random = Random::new(9, "fresh");
-            let (mut predicted, mut truth) = (Vec::new(), Vec::new());
-            for _ in 0..200 {
-                let network = space.network(&space.sample(&mut random));
-                predicted.push(table.predict(&network).unwrap().median_s);
-                truth.push(device.network_s(&network));
-            }
-            netfit_latency_tables::rmspe(&predicted, &truth)
-        };
-        assert!(error(&loaded) <= 1.3 * error(&quiet), "{} {}", error(&loaded), error(&quiet));
-    }
-
-    #[test]
-    fn percentiles_are_predicted_with_an_error_of_their_own() {
-        let space = Space::preset("ofa-28").unwrap();
-        let mut device = FakeDevice::new(0);
-        device.noise = 0.05;
-        let options = ProfileOptions { percentiles: vec![95.0, 99.0], ..options() };
-        let table = table(&mut device, &options).unwrap();
-        let network = space.network(&space.largest());
-        let median_s = table.predict(&network).unwrap().median_s;
-        for (percentile, deviations) in [(95.0, 1.645), (99.0, 2.326)] {
-            let found = table.predict_percentile(&network, percentile).unwrap().median_s / median_s;
-            let expected = (0.05_f64 * deviations).exp();
-            assert!((found / expected - 1.0).abs() < 0.02, "{percentile}: {found} {expected}");
-            let validation = table.tail(percentile).unwrap().validation.as_ref().unwrap();
-            assert!(validation.errors.rmspe < 0.03 && validation.noise_floor_rmspe.is_some());
-        }
-        assert_eq!(table.tail_networks[0].calls, 500);
-    }
-
-    /// A device that fails for good after so many requests, as if the process were killed there.
-    struct Cut<'a> {
-        device: &'a mut FakeDevice,
-        left: usize,
-    }
-
-    impl Device for Cut<'_> {
-        fn fingerprint(&self) -> netfit_latency_tables::Fingerprint {
-            self.device.fingerprint()
-        }
-        fn restart(&mut self) -> Result<()> {
-            self.device.restart()
-        }
-        fn load(&mut self, model: Model<'_>) -> Result<usize> {
-            self.device.load(model)
-        }
-        fn time(&mut self, bursts: &[crate::Burst]) -> Result<Vec<crate::Ran>> {
-            self.left = self.left.checked_sub(1).ok_or(Error::Refused("killed".into()))?;
-            self.device.time(bursts)
-        }
-        fn trace(&mut self, model: usize) -> Result<crate::BlockTimes> {
-            self.device.trace(model)
-        }
-    }
-
-    #[test]
-    fn a_profile_goes_on_wherever_it_was_cut_off() {
-        let folder = tempfile::tempdir().unwrap();
-        let space = Space::preset("ofa-28").unwrap();
-        let run = |cuts: &[usize], name: &str| {
-            let journal = Some(folder.path().join(name));
-            let options = ProfileOptions { journal, percentiles: vec![95.0], ..options() };
-            let mut device = FakeDevice::new(0);
-            for &left in cuts {
-                let mut cut = Cut { device: &mut device, left };
-                let error = profile(&space, &mut cut, &options, &mut |_| {}).unwrap_err();
-                assert!(error.to_string().contains("killed"), "{error}");
-                // The last line was half-way to the disk.
-                let path = options.journal.as_ref().unwrap();
-                let mut text = std::fs::read_to_string(path).unwrap();
-                text.push_str("{\"record\":\"round\",\"sta");
-                std::fs::write(path, text).unwrap();
-            }
-            let mut count = Cut { device: &mut device, left: 100_000 };
-            let table = profile(&space, &mut count, &options, &mut |_| {}).unwrap();
-            (LatencyTable { seconds: 0.0, ..table }, 100_000 - count.left)
-        };
-        let (whole, requests) = run(&[], "whole");
-        let cuts = [3, 10, 30, 40, 15, 25, 200, 70];
-        let (mended, rest) = run(&cuts, "mended");
-        // A cut costs the part or the round that it falls into, and the next process's first round.
-        let lost = cuts.iter().sum::<usize>() + rest - requests;
-        assert!(lost < 60 * cuts.len(), "{lost} of {requests} requests were lost");
-        assert_eq!(mended.hygiene.bursts, whole.hygiene.bursts);
-        assert_eq!(mended.tail_networks.len(), whole.tail_networks.len());
-        let samples = |table: &LatencyTable| {
-            table.calibration_networks.iter().map(|timing| timing.ratios.len()).collect::<Vec<_>>()
-        };
-        assert_eq!(samples(&mended), samples(&whole));
-        // Without noise the times are the same, whatever was cut.
-        for (a, b) in mended.calibration_networks.iter().zip(&whole.calibration_networks) {
-            assert!((a.seconds / b.seconds - 1.0).abs() < 1e-9);
-        }
-    }
-
-    #[test]
-    fn a_journal_of_another_profile_is_refused_by_what_differs() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("journal");
-        let first = ProfileOptions { journal: Some(path.clone()), ..options() };
-        table(&mut FakeDevice::new(0), &first).unwrap();
-        let other = ProfileOptions { seed: 7, ..first.clone() };
-        let message = table(&mut FakeDevice::new(0), &other).unwrap_err().to_string();
-        assert!(message.contains("its seed is `0`, here it is `7`"), "{message}");
-        assert!(message.contains("--restart"), "{message}");
-        let space = Space::preset("nas-bench-macro").unwrap();
-        let error = profile(&space, &mut FakeDevice::new(0), &first, &mut |_| {}).unwrap_err();
-        assert!(error.to_string().contains("its space is"), "{error}");
-        std::fs::write(path, "{\"shopping\": \"list\"}\n").unwrap();
-        let message = table(&mut FakeDevice::new(0), &first).unwrap_err().to_string();
-        assert!(message.contains("line 1"), "{message}");
-    }
-
-    #[test]
-    fn senseless_settings_and_small_spaces_are_refused() {
-        let few = ProfileOptions { calibration: 5, ..options() };
-        let message = table(&mut FakeDevice::new(0), &few).unwrap_err().to_string();
-        assert!(message.contains("at least 19, found 5"), "{message}");
-        let space = Space::preset("nas-bench-macro").unwrap();
-        let many = draw(&space, 7000, &HashSet::new(), &mut Random::new(0, "many"));
-        let message = many.unwrap_err().to_string();
-        assert!(message.contains("of the 7000 that were asked for"), "{message}");
-    }
-}
+mod tests;

@@ -10,7 +10,8 @@ use netfit_spaces::Space;
 
 use crate::{
     Device, Error, ProfileOptions, Progress, Result,
-    journal::{Gate, Journal, Part},
+    gate::Gate,
+    journal::{Journal, Part},
 };
 
 /// Name of the source whose times are the runtime's own record of whole networks.

@@ -4,7 +4,9 @@
 use netfit_latency_tables::{LatencyTable, Tail, TailTiming, median, quantile};
 use netfit_spaces::{Genotype, Network, Random, Space};
 
-use crate::{Burst, Device, Error, Model, ProfileOptions, Progress, Result, journal::Journal};
+use crate::{
+    Burst, Device, Error, Model, ProfileOptions, Progress, Result, journal::Journal, protocol::load,
+};
 
 /// Rows of calls of each network in a process, in shuffled rounds.
 const ROWS: usize = 5;
@@ -78,10 +80,9 @@ fn calls(
     let mut rounds: Vec<Vec<Vec<f64>>> = journal.calls(&stage).cloned().collect();
     let mut models = Vec::new();
     if rounds.len() < ROWS {
-        device.restart()?;
-        for network in networks {
-            models.push(device.load(Model::Network(network))?);
-        }
+        let whole: Vec<Model<'_>> = networks.iter().map(Model::Network).collect();
+        let mut random = Random::at(options.seed, "load for tails", &[process as u64]);
+        models = load(device, &whole, &mut random, &mut |_, _| {})?;
     }
     let row = options.tail_calls.div_ceil(ROWS * options.processes);
     for round in rounds.len()..ROWS {

@@ -2,16 +2,29 @@
 
 use std::collections::HashSet;
 
-use netfit_latency_tables::{Hygiene, LatencyTable, NetworkTiming, Validation};
+use netfit_latency_tables::{Hygiene, LatencyTable, NetworkTiming, Reference, Validation};
 use netfit_spaces::{Genotype, Network, Random, Space};
 
 use crate::{
     Device, Model, ProfileOptions, Progress, Result,
+    gate::judge,
     journal::Journal,
     whole::{Anchors, draw, time, truths},
 };
 
-/// Times whole networks beside some of the table's own, in the table's normalised seconds.
+/// Whole networks that were timed after their table was made.
+#[derive(Clone, Debug)]
+pub struct TimedNetworks {
+    /// In the table's normalised seconds.
+    pub networks: Vec<NetworkTiming>,
+    /// The table's reference network, with its raw seconds in each process of now: the quotient of these and its
+    /// `median_s` turns normalised seconds into raw ones.
+    pub reference: Reference,
+    /// Whether the machine was quiet.
+    pub hygiene: Hygiene,
+}
+
+/// Times whole networks beside some of the table's own.
 ///
 /// # Errors
 /// A table of another space, a device that fails, or a machine that was disturbed.
@@ -22,7 +35,7 @@ pub fn time_networks(
     genotypes: &[Genotype],
     options: &ProfileOptions,
     progress: &mut dyn FnMut(Progress),
-) -> Result<(Vec<NetworkTiming>, Hygiene)> {
+) -> Result<TimedNetworks> {
     table.check_space(space)?;
     options.check()?;
     let networks: Vec<Network> = genotypes.iter().map(|genotype| space.network(genotype)).collect();
@@ -31,7 +44,11 @@ pub fn time_networks(
     let anchors = Anchors::of(table, space)?;
     let journal = &mut Journal::none();
     let timed = time(device, (&models, &parameters), &anchors, options, journal, progress)?;
-    Ok((timed.networks(genotypes), timed.hygiene))
+    Ok(TimedNetworks {
+        networks: timed.networks(genotypes),
+        hygiene: judge(&timed.gates, options)?,
+        reference: timed.reference,
+    })
 }
 
 /// Judges a table on `count` random networks that it has not seen, drawn from `options.seed`; whether the device is the
@@ -46,11 +63,11 @@ pub fn validate(
     count: usize,
     options: &ProfileOptions,
     progress: &mut dyn FnMut(Progress),
-) -> Result<(Validation, Vec<NetworkTiming>, Hygiene)> {
+) -> Result<(Validation, TimedNetworks)> {
     let seen = table.calibration_networks.iter().chain(&table.validation_networks);
     let seen: HashSet<Genotype> = seen.map(|timing| timing.genotype.clone()).collect();
     let mut random = Random::new(options.seed, "validated networks");
     let drawn = draw(space, count, &seen, &mut random)?;
-    let (timings, hygiene) = time_networks(table, space, device, &drawn, options, progress)?;
-    Ok((Validation::judge(table, &truths(space, &timings))?, timings, hygiene))
+    let timed = time_networks(table, space, device, &drawn, options, progress)?;
+    Ok((Validation::judge(table, &truths(space, &timed.networks))?, timed))
 }

@@ -1,19 +1,22 @@
 //! Whole networks: which are drawn, how long they take side by side, and whether the machine was quiet.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
-use netfit_latency_tables::{Hygiene, LatencyTable, NetworkTiming, Reference, Verdict, median};
+use netfit_latency_tables::{LatencyTable, NetworkTiming, Reference};
 use netfit_spaces::{Genotype, Network, Random, Space};
 
 use crate::{
     Device, Error, Model, ProfileOptions, Progress, Result,
-    journal::{Gate, Journal, Whole},
+    gate::Gate,
+    journal::{Journal, Whole},
     levels::Levels,
-    protocol::{Sample, Sitting, moments},
+    protocol::load,
+    samples::{Sample, moments},
+    speed::{Speed, between},
 };
 
 /// Networks of a table beside which others are measured, besides its reference network.
-const ANCHORS: usize = 7;
+const ANCHORS: usize = 9;
 /// Bytes that the models of one process may take, as far as their parameters tell.
 const MEMORY: u64 = 4 << 30;
 /// A runtime's copies of a parameter: the file's, its own, and one in the layout of its kernels.
@@ -90,25 +93,26 @@ impl Anchors {
 /// Relative standard error of what a later measurement knows of its processes' speed: it comes from as many anchors as
 /// there are, whose times then and now are as exact as the processes here agree with each other.
 pub(crate) fn anchor_error(timings: &[NetworkTiming]) -> f64 {
-    let squares: Vec<f64> = timings
-        .iter()
-        .filter_map(|timing| match timing.processes_s[..] {
-            [first, second, ..] => Some((first / second).ln().powi(2)),
-            _ => None,
-        })
-        .collect();
+    let mut squares = Vec::new();
+    for timing in timings.iter().filter(|timing| timing.processes_s.len() > 1) {
+        let count = timing.processes_s.len() as f64;
+        let apart = timing.processes_s.iter().map(|s| (s / timing.seconds - 1.0).powi(2));
+        // The variance of the mean over processes.
+        squares.push(apart.sum::<f64>() / (count - 1.0) / count);
+    }
     if squares.is_empty() {
         return 0.0;
     }
-    let difference = squares.iter().sum::<f64>() / squares.len() as f64;
-    (difference / (2 * (ANCHORS + 1)) as f64).sqrt()
+    let variance = squares.iter().sum::<f64>() / squares.len() as f64;
+    (2.0 * variance / (ANCHORS + 1) as f64).sqrt()
 }
 
 /// Models that were timed beside the anchors.
 pub(crate) struct Timed {
     pub(crate) models: Vec<ModelTiming>,
     pub(crate) reference: Reference,
-    pub(crate) hygiene: Hygiene,
+    /// One for each process.
+    pub(crate) gates: Vec<Gate>,
 }
 
 /// How long one model takes.
@@ -164,23 +168,25 @@ pub(crate) fn time(
             sittings.push((places, whole, split));
         }
     }
-    let gates: Vec<&Gate> = sittings.iter().map(|(_, whole, _)| &whole.gate).collect();
-    let hygiene = judge(&gates, options)?;
-    let known: Option<Vec<f64>> =
-        anchors.known_s.as_ref().map(|known| known.iter().map(|s| s.ln()).collect());
     let views: Vec<View<'_>> =
         sittings.iter().map(|(places, whole, split)| View { places, whole, split }).collect();
-    let (shifts, levels) = align(&views, known.as_deref(), beside + models.len());
-    let timing = |model: usize| timing(&views, &shifts, levels[0], beside + model);
-    let reference = &anchors.networks[0];
+    let speeds = speeds(&views, anchors.known_s.as_deref());
+    let reference = timing(&views, &speeds, 1.0, 0);
+    let mean = |processes: &[f64]| processes.iter().sum::<f64>() / processes.len() as f64;
+    let reference_s = match &anchors.known_s {
+        Some(known_s) => known_s[0],
+        None => mean(&reference.processes_s),
+    };
     Ok(Timed {
-        models: (0..models.len()).map(timing).collect(),
+        models: (0..models.len())
+            .map(|model| timing(&views, &speeds, reference_s, beside + model))
+            .collect(),
         reference: Reference {
-            network: reference.text(),
-            median_s: levels[0].exp(),
-            processes_s: views.iter().map(|view| view.split.models[0].exp()).collect(),
+            network: anchors.networks[0].text(),
+            median_s: reference_s,
+            processes_s: reference.raw_s,
         },
-        hygiene,
+        gates: views.iter().map(|view| view.whole.gate.clone()).collect(),
     })
 }
 
@@ -198,14 +204,11 @@ pub(crate) fn sit(
         return Ok(whole.clone());
     }
     let before = journal.rounds(&stage);
-    device.restart()?;
-    let mut loaded = Vec::new();
-    for (done, model) in models.iter().enumerate() {
-        progress(Progress::new(format!("loading networks, process {label}"), done, models.len()));
-        loaded.push(device.load(*model)?);
-    }
     let launch = before.len() as u64;
     let mut random = Random::at(options.seed, "order of networks", &[number as u64, launch]);
+    let loaded = load(device, models, &mut random, &mut |done, total| {
+        progress(Progress::new(format!("loading networks, process {label}"), done, total));
+    })?;
     let sitting = options.protocol.measure(
         device,
         &loaded,
@@ -219,55 +222,6 @@ pub(crate) fn sit(
     let whole = Whole { gate: sitting.gate(), samples: sitting.samples };
     journal.keep_whole(&stage, &whole)?;
     Ok(whole)
-}
-
-impl Sitting {
-    pub(crate) fn gate(&self) -> Gate {
-        let drifts = &self.split.drifts;
-        let tenth = drifts.len().div_ceil(10).max(1);
-        let drift = drifts.chunks(tenth).map(|drifts| median(drifts).exp_m1().abs());
-        Gate {
-            bursts: self.samples.len(),
-            disturbed: self.disturbed,
-            repeated: self.repeated.clone(),
-            load: self.load,
-            frequency_change: self.frequency_change,
-            drift: drift.fold(0.0, f64::max),
-        }
-    }
-}
-
-/// The verdict over all gates; an error where it is not clean and noise is not accepted.
-pub(crate) fn judge(gates: &[&Gate], options: &ProfileOptions) -> Result<Hygiene> {
-    let largest =
-        |of: fn(&Gate) -> Option<f64>| gates.iter().filter_map(|gate| of(gate)).reduce(f64::max);
-    let bursts = gates.iter().map(|gate| gate.bursts).sum();
-    let disturbed = gates.iter().map(|gate| gate.disturbed).sum();
-    let drift = gates.iter().map(|gate| gate.drift).fold(0.0, f64::max);
-    let accepted = options.protocol.accepted;
-    // Each by itself: a clean part does not excuse another.
-    let clean = gates.iter().all(|gate| gate.disturbed as f64 <= accepted * gate.bursts as f64);
-    let mut repeated_for: BTreeMap<String, usize> = BTreeMap::new();
-    for (why, count) in gates.iter().flat_map(|gate| &gate.repeated) {
-        *repeated_for.entry(why.clone()).or_default() += count;
-    }
-    if !clean && !options.accept_noise {
-        let mut reasons: Vec<String> =
-            repeated_for.iter().map(|(why, count)| format!("{count} for {why}")).collect();
-        reasons.sort();
-        let reasons = reasons.join(", ");
-        return Err(Error::Disturbed { disturbed, bursts, reasons, accepted, drift });
-    }
-    Ok(Hygiene {
-        verdict: if clean { Verdict::Clean } else { Verdict::NoiseAccepted },
-        bursts,
-        repeated: repeated_for.values().sum(),
-        disturbed,
-        reference_drift: drift,
-        load: largest(|gate| gate.load),
-        frequency_change: largest(|gate| gate.frequency_change),
-        repeated_for,
-    })
 }
 
 /// Parts of the models that fit into a process's memory, of about equal size.
@@ -286,54 +240,40 @@ struct View<'a> {
     split: &'a Levels,
 }
 
-/// How much slower than normal each sitting was, and the normal level of each model (logarithms). A sitting's shift is
-/// the median over those of its models that are known or, where none is, that all sittings have measured.
-fn align(views: &[View<'_>], known: Option<&[f64]>, models: usize) -> (Vec<f64>, Vec<f64>) {
-    let mut shifts = vec![0.0; views.len()];
-    let mut levels = vec![f64::NAN; models];
-    let mut seen = vec![0; models];
-    views.iter().flat_map(|view| view.places).for_each(|&place| seen[place] += 1);
-    let fixed = known.map_or(0, <[f64]>::len);
-    for _ in 0..20 {
-        for (place, level) in levels.iter_mut().enumerate() {
-            let found = views.iter().zip(&shifts).filter_map(|(view, shift)| {
-                let own = view.places.iter().position(|&known| known == place)?;
-                Some(view.split.models[own] - shift)
-            });
-            let found: Vec<f64> = found.collect();
-            *level = found.iter().sum::<f64>() / found.len() as f64;
-        }
-        if let Some(known) = known {
-            levels[..fixed].copy_from_slice(known);
-        }
-        for (shift, view) in shifts.iter_mut().zip(views) {
-            let shared = view.places.iter().enumerate().filter(|&(_, &place)| {
-                if known.is_some() { place < fixed } else { seen[place] == views.len() }
-            });
-            let apart: Vec<f64> =
-                shared.map(|(own, &place)| view.split.models[own] - levels[place]).collect();
-            *shift = median(&apart);
-        }
-        if known.is_none() {
-            let middle = shifts.iter().sum::<f64>() / shifts.len() as f64;
-            for shift in &mut shifts {
-                *shift -= middle;
-            }
-        }
+impl View<'_> {
+    /// The level of the model at that place; none where it is not of this sitting.
+    fn level(&self, place: usize) -> Option<f64> {
+        let own = self.places.iter().position(|&known| known == place)?;
+        Some(self.split.models[own])
     }
-    (shifts, levels)
 }
 
-fn timing(views: &[View<'_>], shifts: &[f64], reference: f64, place: usize) -> ModelTiming {
+/// The speed of each sitting: by its first models where these are anchors whose normalised seconds are known, else by
+/// the models that all sittings share.
+fn speeds(views: &[View<'_>], known_s: Option<&[f64]>) -> Vec<Speed> {
+    let seconds = |view: &View<'_>, count: usize| -> Vec<f64> {
+        view.split.models[..count].iter().map(|level| level.exp()).collect()
+    };
+    if let Some(known_s) = known_s {
+        let speed = |view| Speed::of(known_s, &seconds(view, known_s.len()));
+        return views.iter().map(speed).collect();
+    }
+    let everywhere = |place: &usize| views.iter().all(|view| view.places.contains(place));
+    let shared: Vec<usize> = views[0].places.iter().copied().filter(everywhere).collect();
+    let levels = |view: &View<'_>| shared.iter().filter_map(|&place| view.level(place)).collect();
+    between(&views.iter().map(levels).collect::<Vec<_>>())
+}
+
+fn timing(views: &[View<'_>], speeds: &[Speed], reference_s: f64, place: usize) -> ModelTiming {
     let mut timing = ModelTiming { processes_s: Vec::new(), raw_s: Vec::new(), ratios: Vec::new() };
-    for (view, shift) in views.iter().zip(shifts) {
-        let Some(own) = view.places.iter().position(|&known| known == place) else { continue };
-        let level = view.split.models[own];
-        timing.processes_s.push((level - shift).exp());
+    for (view, speed) in views.iter().zip(speeds) {
+        let Some(level) = view.level(place) else { continue };
+        timing.processes_s.push(speed.normalised(level.exp()));
         timing.raw_s.push(level.exp());
         let bursts = view.whole.samples.iter().zip(&view.split.drifts);
         let ratio = |(sample, drift): (&Sample, &f64)| {
-            (sample.model == own).then(|| (sample.seconds.ln() - drift - shift - reference).exp())
+            (view.places[sample.model] == place)
+                .then(|| speed.normalised(sample.seconds / drift.exp()) / reference_s)
         };
         timing.ratios.extend(bursts.filter_map(ratio));
     }
@@ -344,42 +284,32 @@ fn timing(views: &[View<'_>], shifts: &[f64], reference: f64, place: usize) -> M
 mod tests {
     use super::*;
 
-    fn levels(levels: &[f64]) -> Levels {
-        Levels { models: levels.to_vec(), drifts: Vec::new(), residuals: Vec::new() }
-    }
-
-    fn aligned(sittings: &[(Vec<usize>, Levels)], known: Option<&[f64]>) -> (Vec<f64>, Vec<f64>) {
+    /// Normalised seconds of five models that two groups have measured; both have places 0 and 1.
+    fn timed(known_s: Option<&[f64]>) -> Vec<f64> {
+        let levels = |seconds: &[f64]| Levels {
+            models: seconds.iter().map(|seconds: &f64| seconds.ln()).collect(),
+            drifts: Vec::new(),
+            residuals: Vec::new(),
+        };
         let whole = Whole { samples: Vec::new(), gate: Gate::default() };
-        let views: Vec<View<'_>> =
-            sittings.iter().map(|(places, split)| View { places, whole: &whole, split }).collect();
-        align(&views, known, 5)
-    }
-
-    #[test]
-    fn processes_of_different_speed_agree_on_ratios() {
-        let all = || (0..5).collect::<Vec<_>>();
-        let sittings = [
-            (all(), levels(&[1.0, 2.0, 3.0, 4.0, 5.0])),
-            (all(), levels(&[1.2, 2.2, 3.2, 4.2, 5.9])),
+        let (first, second) = (levels(&[1.0, 2.0, 3.0]), levels(&[1.5, 3.0, 6.0, 7.5]));
+        let views = [
+            View { places: &[0, 1, 2], whole: &whole, split: &first },
+            View { places: &[0, 1, 3, 4], whole: &whole, split: &second },
         ];
-        let (shifts, found) = aligned(&sittings, None);
-        assert!((shifts[1] - shifts[0] - 0.2).abs() < 1e-9, "{shifts:?}");
-        assert!((found[1] - found[0] - 1.0).abs() < 1e-9 && (found[0] - 1.1).abs() < 1e-9);
+        let speeds = speeds(&views, known_s);
+        (0..5).map(|place| timing(&views, &speeds, 1.0, place).processes_s[0]).collect()
     }
 
     #[test]
     fn groups_are_tied_together_by_what_they_share_or_what_is_known() {
-        // Places 0 and 1 are in both groups.
-        let sittings = [
-            (vec![0, 1, 2], levels(&[1.0, 2.0, 3.0])),
-            (vec![0, 1, 3, 4], levels(&[1.5, 2.5, 4.5, 5.5])),
-        ];
-        let (_, found) = aligned(&sittings, None);
-        let apart: Vec<f64> = found.windows(2).map(|pair| pair[1] - pair[0]).collect();
-        assert!(apart.iter().all(|apart| (apart - 1.0).abs() < 1e-6), "{found:?}");
-        let (shifts, found) = aligned(&sittings, Some(&[0.0, 1.0]));
-        assert!((shifts[0] - 1.0).abs() < 1e-9 && (shifts[1] - 1.5).abs() < 1e-9, "{shifts:?}");
-        assert!((found[4] - 4.0).abs() < 1e-9, "{found:?}");
+        let found = timed(None);
+        assert!(
+            (0..5).all(|n| (found[n] / found[0] / (n + 1) as f64 - 1.0).abs() < 1e-9),
+            "{found:?}"
+        );
+        let found = timed(Some(&[10.0, 20.0]));
+        assert!((0..5).all(|n| (found[n] / (10 * (n + 1)) as f64 - 1.0).abs() < 1e-9), "{found:?}");
     }
 
     #[test]

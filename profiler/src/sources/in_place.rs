@@ -6,13 +6,14 @@ use super::{IN_PLACE, part};
 use crate::{
     BlockTimes, Device, Model, ProfileOptions, Progress, Protocol, Result,
     journal::{Journal, Part},
-    protocol::Sample,
+    protocol::load,
+    samples::Sample,
 };
 
 /// Covering networks that share a process: as many as an elastic space of three kernels and three expansions has.
 const TOGETHER: usize = 9;
 /// Passes of a process where times are noisy: a record of more would take longer to read than to make.
-const MOST_PASSES: usize = 24;
+const MOST_PASSES: usize = 12;
 /// Timed calls of a burst: a record grows with each, so their number is fixed.
 const CALLS: usize = 6;
 
@@ -62,11 +63,8 @@ fn record(
         burst_s: 0.0,
         ..options.protocol.clone()
     };
-    device.restart()?;
-    let mut models = Vec::new();
-    for network in networks {
-        models.push(device.load(Model::Traced(network))?);
-    }
+    let traced: Vec<Model<'_>> = networks.iter().map(Model::Traced).collect();
+    let models = load(device, &traced, random, &mut |_, _| {})?;
     let keep = &mut |_: &[Sample]| Ok(());
     let sitting = protocol.measure(device, &models, Vec::new(), random, keep, progress)?;
     let mut part = Part { gate: sitting.gate(), ..Part::default() };

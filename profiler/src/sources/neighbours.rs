@@ -12,15 +12,16 @@ use super::{NEIGHBOURS, part};
 use crate::{
     Device, Model, ProfileOptions, Progress, Protocol, Result,
     journal::{Journal, Part},
-    protocol::Sample,
+    protocol::load,
+    samples::Sample,
 };
 
 /// Channels at the outer ends of the neighbours.
 const FEW: usize = 8;
 /// Visits of each model in a process: at least, and where times are noisy at most.
-const VISITS: (usize, usize) = (24, 96);
+const VISITS: (usize, usize) = (12, 48);
 /// Relative standard error of a block's time at which no more visits are made.
-const PRECISION: f64 = 0.01;
+const PRECISION: f64 = 0.015;
 
 pub(super) fn measure(
     space: &Space,
@@ -114,11 +115,8 @@ fn visit(
     for &shape in &shapes {
         networks.push(Network::new(pair(shape)?.to_vec())?);
     }
-    device.restart()?;
-    let mut models = Vec::new();
-    for network in &networks {
-        models.push(device.load(Model::Network(network))?);
-    }
+    let whole: Vec<Model<'_>> = networks.iter().map(Model::Network).collect();
+    let models = load(device, &whole, random, &mut |_, _| {})?;
     let protocol = Protocol {
         rounds: VISITS.0,
         most_rounds: VISITS.1,

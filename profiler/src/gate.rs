@@ -1,0 +1,172 @@
+//! Whether the machine was quiet: which bursts do not count, and what to say of all of them.
+
+use std::collections::BTreeMap;
+
+use netfit_latency_tables::{Hygiene, Verdict, mad, median};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    Error, ProfileOptions, Protocol, Result,
+    levels::Levels,
+    samples::{Sample, frequency_changes, loads, moments},
+};
+
+/// Clean bursts of a model that are enough to do without its others.
+const LEAST_CLEAN: usize = 3;
+
+/// Why a burst does not count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Disturbance {
+    Load,
+    Drift,
+    Frequency,
+    Outlier,
+}
+
+impl Disturbance {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::Drift => "drift",
+            Self::Frequency => "frequency",
+            Self::Outlier => "outlier",
+        }
+    }
+}
+
+/// What one process has measured.
+#[derive(Clone, Debug)]
+pub(crate) struct Sitting {
+    /// Bursts that count, in the order of time.
+    pub(crate) samples: Vec<Sample>,
+    pub(crate) split: Levels,
+    /// Bursts that were thrown away, by why.
+    pub(crate) repeated: BTreeMap<String, usize>,
+    /// Bursts after all repetitions, and those of them that still look disturbed and do not count either, as long as
+    /// their models have others.
+    pub(crate) bursts: usize,
+    pub(crate) disturbed: usize,
+    /// Largest load by others beside a burst that counts, cores.
+    pub(crate) load: Option<f64>,
+    /// Largest relative change of the frequency.
+    pub(crate) frequency_change: Option<f64>,
+}
+
+/// How clean a part's or a sitting's bursts were.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Gate {
+    pub(crate) bursts: usize,
+    pub(crate) disturbed: usize,
+    pub(crate) repeated: BTreeMap<String, usize>,
+    pub(crate) load: Option<f64>,
+    pub(crate) frequency_change: Option<f64>,
+    pub(crate) drift: f64,
+}
+
+impl Protocol {
+    /// For each burst why it does not count, if so.
+    pub(crate) fn disturbances(
+        &self,
+        samples: &[Sample],
+        models: usize,
+    ) -> Vec<Option<Disturbance>> {
+        let split = Levels::of(&moments(samples), models);
+        let bound = |of: &[f64], least: f64| (self.deviations * 1.4826 * mad(of)).max(least);
+        let outlier = bound(&split.residuals, self.tolerance);
+        let drift = bound(&split.drifts, self.drift);
+        let loads = loads(samples);
+        let changes = frequency_changes(samples);
+        let found = |at: usize| {
+            if loads[at].is_some_and(|load| load > self.load) {
+                Some(Disturbance::Load)
+            } else if changes[at].is_some_and(|change| change > self.frequency) {
+                Some(Disturbance::Frequency)
+            } else if split.drifts[at].abs() > drift {
+                Some(Disturbance::Drift)
+            } else if split.residuals[at].abs() > outlier {
+                Some(Disturbance::Outlier)
+            } else {
+                None
+            }
+        };
+        (0..samples.len()).map(found).collect()
+    }
+
+    /// What a process has measured, once nothing more is repeated.
+    pub(crate) fn judge(
+        &self,
+        mut samples: Vec<Sample>,
+        models: usize,
+        repeated: BTreeMap<String, usize>,
+    ) -> Sitting {
+        let found = self.disturbances(&samples, models);
+        let largest = |values: Vec<Option<f64>>| {
+            let counting = values.into_iter().zip(&found).filter(|(_, why)| why.is_none());
+            counting.filter_map(|(value, _)| value).reduce(f64::max)
+        };
+        let (load, frequency_change) =
+            (largest(loads(&samples)), largest(frequency_changes(&samples)));
+        let disturbed = found.iter().flatten().count();
+        let mut clean = vec![0; models];
+        for (sample, why) in samples.iter().zip(&found) {
+            clean[sample.model] += usize::from(why.is_none());
+        }
+        let bursts = samples.len();
+        let mut reasons = found.into_iter();
+        // Better a disturbed time than none.
+        samples.retain(|sample| {
+            reasons.next().flatten().is_none() || clean[sample.model] < LEAST_CLEAN
+        });
+        let split = Levels::of(&moments(&samples), models);
+        Sitting { samples, split, repeated, bursts, disturbed, load, frequency_change }
+    }
+}
+
+impl Sitting {
+    pub(crate) fn gate(&self) -> Gate {
+        let drifts = &self.split.drifts;
+        let tenth = drifts.len().div_ceil(10).max(1);
+        let drift = drifts.chunks(tenth).map(|drifts| median(drifts).exp_m1().abs());
+        Gate {
+            bursts: self.bursts,
+            disturbed: self.disturbed,
+            repeated: self.repeated.clone(),
+            load: self.load,
+            frequency_change: self.frequency_change,
+            drift: drift.fold(0.0, f64::max),
+        }
+    }
+}
+
+/// The verdict over all gates; an error where it is not clean and noise is not accepted.
+pub(crate) fn judge(gates: &[Gate], options: &ProfileOptions) -> Result<Hygiene> {
+    let largest =
+        |of: fn(&Gate) -> Option<f64>| gates.iter().filter_map(|gate| of(gate)).reduce(f64::max);
+    let bursts = gates.iter().map(|gate| gate.bursts).sum();
+    let disturbed = gates.iter().map(|gate| gate.disturbed).sum();
+    let drift = gates.iter().map(|gate| gate.drift).fold(0.0, f64::max);
+    let accepted = options.protocol.accepted;
+    // Each by itself: a clean part does not excuse another.
+    let clean = gates.iter().all(|gate| gate.disturbed as f64 <= accepted * gate.bursts as f64);
+    let mut repeated_for: BTreeMap<String, usize> = BTreeMap::new();
+    for (why, count) in gates.iter().flat_map(|gate| &gate.repeated) {
+        *repeated_for.entry(why.clone()).or_default() += count;
+    }
+    if !clean && !options.accept_noise {
+        let mut reasons: Vec<String> =
+            repeated_for.iter().map(|(why, count)| format!("{count} for {why}")).collect();
+        reasons.sort();
+        let reasons = reasons.join(", ");
+        return Err(Error::Disturbed { disturbed, bursts, reasons, accepted, drift });
+    }
+    Ok(Hygiene {
+        verdict: if clean { Verdict::Clean } else { Verdict::NoiseAccepted },
+        bursts,
+        repeated: repeated_for.values().sum(),
+        disturbed,
+        reference_drift: drift,
+        load: largest(|gate| gate.load),
+        frequency_change: largest(|gate| gate.frequency_change),
+        repeated_for,
+    })
+}

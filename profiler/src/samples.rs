@@ -1,0 +1,83 @@
+//! Single bursts, and what the machine did around them.
+
+use netfit_latency_tables::median;
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Ran, Result, levels::Moment};
+
+/// Time over which a load is told: others' processor time comes in steps of some 10 ms.
+const LOAD_S: f64 = 1.0;
+
+/// One burst of a model.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Sample {
+    /// The model's place among those that are measured.
+    #[serde(rename = "m")]
+    pub(crate) model: usize,
+    /// Median seconds of a call.
+    #[serde(rename = "s")]
+    pub(crate) seconds: f64,
+    #[serde(rename = "e")]
+    pub(crate) elapsed_s: f64,
+    #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) others_s: Option<f64>,
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) hertz: Option<f64>,
+    /// Bursts of one launch were measured in a row in one process.
+    #[serde(rename = "l")]
+    pub(crate) launch: usize,
+    /// How many bursts of its model came before it in its launch, those included that do not count.
+    #[serde(rename = "b")]
+    pub(crate) burst: usize,
+}
+
+impl Sample {
+    pub(crate) fn new(model: usize, (launch, burst): (usize, usize), ran: &Ran) -> Result<Self> {
+        let seconds = median(&ran.calls);
+        if seconds.is_finite() && seconds > 0.0 {
+            let (elapsed_s, others_s, hertz) = (ran.elapsed_s, ran.others_s, ran.hertz);
+            return Ok(Self { model, seconds, elapsed_s, others_s, hertz, launch, burst });
+        }
+        Err(Error::Setting {
+            what: "time of a burst",
+            expected: "a positive number of seconds".into(),
+            found: seconds.to_string(),
+        })
+    }
+}
+
+/// The bursts as [`crate::levels::Levels`] takes them.
+pub(crate) fn moments(samples: &[Sample]) -> Vec<Moment> {
+    let moment = |sample: &Sample| Moment {
+        model: sample.model,
+        launch: sample.launch,
+        log_s: sample.seconds.ln(),
+    };
+    samples.iter().map(moment).collect()
+}
+
+/// For each burst the cores that others used in the [`LOAD_S`] around it, or in all of the time where that is shorter.
+pub(crate) fn loads(samples: &[Sample]) -> Vec<Option<f64>> {
+    let (mut ends, mut others) = (vec![0.0], vec![0.0]);
+    for sample in samples {
+        let Some(others_s) = sample.others_s else { return vec![None; samples.len()] };
+        ends.push(ends[ends.len() - 1] + sample.elapsed_s);
+        others.push(others[others.len() - 1] + others_s);
+    }
+    let load = |at: usize| {
+        let middle = f64::midpoint(ends[at], ends[at + 1]);
+        let first = ends.partition_point(|end| *end < middle - LOAD_S / 2.0).min(at);
+        let last = ends.partition_point(|end| *end < middle + LOAD_S / 2.0).min(samples.len());
+        let last = last.max(at + 1);
+        let elapsed_s = ends[last] - ends[first];
+        (elapsed_s > 0.0).then(|| ((others[last] - others[first]) / elapsed_s).max(0.0))
+    };
+    (0..samples.len()).map(load).collect()
+}
+
+/// For each burst the relative distance of the processor's frequency from the median.
+pub(crate) fn frequency_changes(samples: &[Sample]) -> Vec<Option<f64>> {
+    let known: Vec<f64> = samples.iter().filter_map(|sample| sample.hertz).collect();
+    let middle = if known.is_empty() { f64::NAN } else { median(&known) };
+    samples.iter().map(|sample| Some((sample.hertz? / middle - 1.0).abs())).collect()
+}
