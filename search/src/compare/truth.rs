@@ -1,0 +1,71 @@
+//! The exact answer, where every accuracy is known.
+
+use std::collections::HashMap;
+
+use netfit_predictors::{Latency, LatencyModel};
+use netfit_spaces::{Genotype, Space};
+use serde::Serialize;
+
+use crate::{Evaluated, front};
+
+/// Genotypes timed together.
+const BATCH: usize = 4096;
+
+/// What a perfect search under the budget finds.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Truth {
+    /// Networks of the space within the budget.
+    pub networks: usize,
+    /// The best of them.
+    pub optimum: Evaluated,
+    /// Those that no other one dominates, in ascending order of latency.
+    pub pareto: Vec<Evaluated>,
+    /// Lowest accuracy within the budget.
+    pub lowest_accuracy: f64,
+}
+
+impl Truth {
+    /// Walks through the whole of `space`. None where it has more than 10 to the power of `enumerated` genotypes, where
+    /// nothing is within the budget, or where the accuracy of a network within the budget is not `known`.
+    pub fn find(
+        space: &Space,
+        latency: &dyn LatencyModel,
+        known: &[(Genotype, f64)],
+        budget_s: f64,
+        enumerated: f64,
+    ) -> Option<Self> {
+        if space.log10_size() > enumerated {
+            return None;
+        }
+        let known: HashMap<&Genotype, f64> =
+            known.iter().map(|(key, value)| (key, *value)).collect();
+        let mut feasible = Vec::new();
+        let (mut genotypes, mut latencies) = (space.enumerate(), Vec::new());
+        loop {
+            let batch: Vec<Genotype> = genotypes.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                break;
+            }
+            latency.latencies(&batch, &mut latencies);
+            for (genotype, latency) in batch.into_iter().zip(&latencies) {
+                if latency.high_s <= budget_s {
+                    let accuracy = known.get(&genotype).copied().filter(|a| a.is_finite())?;
+                    feasible.push(evaluated(genotype, accuracy, latency));
+                }
+            }
+        }
+        let optimum = feasible.iter().min_by(|a, b| a.better_first(b))?.clone();
+        let points: Vec<(f64, f64)> = feasible.iter().map(|n| (n.accuracy, n.latency_s)).collect();
+        Some(Self {
+            networks: feasible.len(),
+            optimum,
+            pareto: front(&points).into_iter().map(|place| feasible[place].clone()).collect(),
+            lowest_accuracy: points.iter().fold(f64::INFINITY, |low, point| low.min(point.0)),
+        })
+    }
+}
+
+fn evaluated(genotype: Genotype, accuracy: f64, latency: &Latency) -> Evaluated {
+    let latency_interval_s = [latency.low_s, latency.high_s];
+    Evaluated { genotype, accuracy, latency_s: latency.median_s, latency_interval_s }
+}
