@@ -136,10 +136,13 @@ pub(crate) struct Validate {
     /// How many random networks; those on which the table was calibrated are not drawn.
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(2..))]
     pub(crate) networks: u16,
-    /// Bursts of each network in each of two processes; more of them make the truth more exact. Default: as many as a
-    /// table's own networks have, 10 to 30.
+    /// Bursts of each network in each process; more of them make the truth more exact. Default: as many as a table's own
+    /// networks have, 5 to 15.
     #[arg(long, value_parser = clap::value_parser!(u16).range(3..=1000))]
     pub(crate) rounds: Option<u16>,
+    /// Processes in which each network is measured; the truth is their mean.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u16).range(2..=100))]
+    pub(crate) processes: u16,
     /// Seed of the random networks.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
