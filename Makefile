@@ -3,7 +3,7 @@
 export CARGO_TERM_PROGRESS_WHEN ?= never
 programs = $${CARGO_TARGET_DIR:-target}
 
-.PHONY: help demo test setup build lint bench bench-tables bench-training clean
+.PHONY: help demo test setup build lint bench bench-tables bench-training crash-test clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1\t/p' Makefile | expand -t 16
@@ -37,6 +37,10 @@ bench-training: setup ## one training step here and in Python's PyTorch, in turn
 	cargo build --locked --release --bins
 	cargo build --locked --release -p netfit-supernet --example training_step
 	@benches/training_step
+
+crash-test: setup ## kill a profile at random moments: it must come to the same end
+	cargo build --locked --release --bin netfit
+	@scripts/crash-test
 
 clean: ## remove what was compiled and set up; runs/ stays
 	cargo clean

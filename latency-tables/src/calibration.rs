@@ -15,14 +15,17 @@ use crate::{
 pub const COVERAGE: f64 = 0.95;
 /// Below so many networks a conformal interval of [`COVERAGE`] does not exist: `ceil(0.95 (n + 1)) <= n`.
 pub const LEAST_NETWORKS: usize = 19;
-/// A candidate is chosen over those before it if its error is below this share of theirs.
-const PARSIMONY: f64 = 0.9;
+/// A candidate of a few coefficients is chosen over those before it if its error is below this share of theirs.
+const PARSIMONY: f64 = 0.95;
+/// The same for one with a factor for each block, which follows noise more easily.
+const PARSIMONY_OF_MANY: f64 = 0.9;
 /// Relative errors that are nothing but rounding.
 const ROUNDING: f64 = 1e-9;
 
 /// Whether a candidate of this error is chosen over a simpler one of the error `known`.
-pub(crate) fn earns_its_place(error: f64, known: f64) -> bool {
-    error + ROUNDING < PARSIMONY * known
+pub(crate) fn earns_its_place(correction: &Correction, error: f64, known: f64) -> bool {
+    let many = matches!(correction, Correction::Ridge { .. });
+    error + ROUNDING < if many { PARSIMONY_OF_MANY } else { PARSIMONY } * known
 }
 
 /// A source and correction that could have been chosen.
@@ -78,8 +81,10 @@ impl Calibration {
             for fitted in fits(name, source, networks, &measured)? {
                 let rmspe = crate::rmspe(&fitted.predicted, &measured);
                 let correction = fitted.correction.name().to_owned();
+                let better =
+                    |known: &Candidate| earns_its_place(&fitted.correction, rmspe, known.rmspe);
                 // A later candidate has to earn its place: the first ones are the simpler ones.
-                if candidates.iter().all(|known: &Candidate| earns_its_place(rmspe, known.rmspe)) {
+                if candidates.iter().all(better) {
                     best = Some((name, fitted));
                 }
                 candidates.push(Candidate { source: name.clone(), correction, rmspe });

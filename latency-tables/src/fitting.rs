@@ -74,9 +74,9 @@ impl Columns {
         let plain = plain.map(|(correction, count)| (with(correction, &all[..count]), count));
         let (mut base, mut least) = (2, f64::INFINITY);
         for (fitted, count) in &plain {
-            let error =
-                fitted.as_ref().map_or(f64::INFINITY, |found| rmspe(&found.predicted, measured));
-            if earns_its_place(error, least) {
+            let Some(found) = fitted else { continue };
+            let error = rmspe(&found.predicted, measured);
+            if earns_its_place(&found.correction, error, least) {
                 (base, least) = (*count, error);
             }
         }

@@ -49,7 +49,7 @@ pub fn time_files(
         let bytes = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
         parameters.push(bytes / 4);
     }
-    let anchors = Anchors::of(table, space)?;
+    let anchors = Anchors::of(table, space, models.len())?;
     let journal = &mut Journal::none();
     let timed = time(device, (&models, &parameters), &anchors, options, journal, progress)?;
     let hygiene = judge(&timed.gates, options)?;

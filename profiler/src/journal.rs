@@ -5,6 +5,7 @@ use std::{
     fs::{File, OpenOptions},
     io::{Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
+    time::Instant,
 };
 
 use netfit_latency_tables::Fingerprint;
@@ -67,11 +68,22 @@ enum Record {
     },
 }
 
+/// A line of the file.
+#[derive(Debug, Serialize, Deserialize)]
+struct Line {
+    #[serde(flatten)]
+    record: Record,
+    /// Seconds since the journal was opened.
+    spent_s: f64,
+}
+
 /// Whole lines only; a last line that was cut off is dropped.
 #[derive(Debug)]
 pub(crate) struct Journal {
     file: Option<(PathBuf, File)>,
     records: Vec<Record>,
+    opened: Instant,
+    before_s: f64,
 }
 
 impl Header {
@@ -104,7 +116,7 @@ impl Header {
 impl Journal {
     /// A journal that keeps nothing.
     pub(crate) fn none() -> Self {
-        Self { file: None, records: Vec::new() }
+        Self { file: None, records: Vec::new(), opened: Instant::now(), before_s: 0.0 }
     }
 
     /// Opens a journal, or begins one; without a path nothing is kept.
@@ -119,11 +131,16 @@ impl Journal {
         file.set_len(whole as u64).map_err(Error::io("write the journal", path))?;
         file.seek(SeekFrom::End(0)).map_err(Error::io("write the journal", path))?;
         let fail = |reason: String| Error::Journal { path: path.to_owned(), reason };
-        let mut records = Vec::new();
+        let (mut records, mut before_s, mut last_s) = (Vec::new(), 0.0, 0.0);
         for (index, line) in text[..whole].lines().enumerate() {
-            let record = serde_json::from_str(line)
+            let line: Line = serde_json::from_str(line)
                 .map_err(|error| fail(format!("line {}: {error}", index + 1)))?;
-            match record {
+            // Time that runs backwards is that of another process.
+            if line.spent_s < last_s {
+                before_s += last_s;
+            }
+            last_s = line.spent_s;
+            match line.record {
                 Record::Header(found) if index == 0 => {
                     if let Some(difference) = header.differs(&found) {
                         return Err(fail(difference));
@@ -133,17 +150,24 @@ impl Journal {
                 record => records.push(record),
             }
         }
-        let mut journal = Self { file: Some((path.to_owned(), file)), records: Vec::new() };
+        let file = Some((path.to_owned(), file));
+        let mut journal = Self { file, before_s: before_s + last_s, ..Self::none() };
         if whole == 0 {
-            journal.write(&Record::Header(header))?;
+            journal.write(Record::Header(header))?;
         }
         journal.records = records;
         Ok(journal)
     }
 
-    fn write(&mut self, record: &Record) -> Result<()> {
+    /// Seconds that the profile has taken, before it was cut off and since.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.before_s + self.opened.elapsed().as_secs_f64()
+    }
+
+    fn write(&mut self, record: Record) -> Result<()> {
         let Some((path, file)) = &mut self.file else { return Ok(()) };
-        let line = serde_json::to_string(record).map_err(std::io::Error::from);
+        let line = Line { record, spent_s: self.opened.elapsed().as_secs_f64() };
+        let line = serde_json::to_string(&line).map_err(std::io::Error::from);
         line.and_then(|line| file.write_all((line + "\n").as_bytes()))
             .and_then(|()| file.sync_data())
             .map_err(Error::io("write the journal", path))
@@ -158,7 +182,7 @@ impl Journal {
     }
 
     pub(crate) fn keep_part(&mut self, stage: &str, part: &Part) -> Result<()> {
-        self.write(&Record::Part { stage: stage.to_owned(), part: part.clone() })
+        self.write(Record::Part { stage: stage.to_owned(), part: part.clone() })
     }
 
     /// The complete sitting of that name.
@@ -170,7 +194,7 @@ impl Journal {
     }
 
     pub(crate) fn keep_whole(&mut self, stage: &str, whole: &Whole) -> Result<()> {
-        self.write(&Record::Whole { stage: stage.to_owned(), whole: whole.clone() })
+        self.write(Record::Whole { stage: stage.to_owned(), whole: whole.clone() })
     }
 
     /// Bursts of the whole rounds of a sitting that was cut off.
@@ -183,7 +207,7 @@ impl Journal {
     }
 
     pub(crate) fn keep_round(&mut self, stage: &str, samples: &[Sample]) -> Result<()> {
-        self.write(&Record::Round { stage: stage.to_owned(), samples: samples.to_vec() })
+        self.write(Record::Round { stage: stage.to_owned(), samples: samples.to_vec() })
     }
 
     /// The single calls of each complete round of a process.
@@ -195,6 +219,6 @@ impl Journal {
     }
 
     pub(crate) fn keep_calls(&mut self, stage: &str, calls: &[Vec<f64>]) -> Result<()> {
-        self.write(&Record::Calls { stage: stage.to_owned(), calls: calls.to_vec() })
+        self.write(Record::Calls { stage: stage.to_owned(), calls: calls.to_vec() })
     }
 }

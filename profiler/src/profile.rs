@@ -1,6 +1,6 @@
 //! Latency tables of search spaces.
 
-use std::{collections::HashSet, path::PathBuf, time::Instant};
+use std::{collections::HashSet, path::PathBuf};
 
 use netfit_latency_tables::{Calibration, LEAST_NETWORKS, LatencyTable, Validation};
 use netfit_spaces::{Genotype, Network, Random, Space};
@@ -71,7 +71,6 @@ pub fn profile(
     options: &ProfileOptions,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<LatencyTable> {
-    let start = Instant::now();
     options.check()?;
     let drawn = draw(
         space,
@@ -82,8 +81,6 @@ pub fn profile(
     let header = Header::new(space.id(), device.fingerprint(), options);
     let mut journal = Journal::open(options.journal.as_deref(), header)?;
     let (sources, mut gates) = sources::measure(space, device, options, &mut journal, progress)?;
-    // Before more time is spent on a machine that is not quiet.
-    judge(&gates, options)?;
     let timed = networks(space, device, &drawn, options, &mut journal, progress)?;
     gates.extend(timed.gates.clone());
     let hygiene = judge(&gates, options)?;
@@ -118,7 +115,7 @@ pub fn profile(
         table.validation = Some(Validation::judge(&table, &truths)?);
     }
     tails::add(&mut table, space, device, options, &mut journal, progress)?;
-    table.seconds = start.elapsed().as_secs_f64();
+    table.seconds = journal.seconds();
     Ok(table)
 }
 

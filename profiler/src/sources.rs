@@ -10,7 +10,7 @@ use netfit_spaces::Space;
 
 use crate::{
     Device, Error, ProfileOptions, Progress, Result,
-    gate::Gate,
+    gate::{Gate, judge},
     journal::{Journal, Part},
 };
 
@@ -40,9 +40,10 @@ pub(crate) fn measure(
     Ok((sources, gates))
 }
 
-/// Takes a part from the journal, or measures it and keeps it there.
+/// Takes a part from the journal, or measures it and keeps it there if it is clean.
 fn part(
     stage: &str,
+    options: &ProfileOptions,
     journal: &mut Journal,
     measure: impl FnOnce() -> Result<Part>,
 ) -> Result<Part> {
@@ -50,6 +51,7 @@ fn part(
         return Ok(part.clone());
     }
     let part = measure()?;
+    judge(std::slice::from_ref(&part.gate), options)?;
     journal.keep_part(stage, &part)?;
     Ok(part)
 }

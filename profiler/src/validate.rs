@@ -41,7 +41,7 @@ pub fn time_networks(
     let networks: Vec<Network> = genotypes.iter().map(|genotype| space.network(genotype)).collect();
     let models: Vec<Model<'_>> = networks.iter().map(Model::Network).collect();
     let parameters: Vec<u64> = networks.iter().map(|network| network.parameters().0).collect();
-    let anchors = Anchors::of(table, space)?;
+    let anchors = Anchors::of(table, space, models.len())?;
     let journal = &mut Journal::none();
     let timed = time(device, (&models, &parameters), &anchors, options, journal, progress)?;
     Ok(TimedNetworks {

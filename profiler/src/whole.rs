@@ -7,7 +7,7 @@ use netfit_spaces::{Genotype, Network, Random, Space};
 
 use crate::{
     Device, Error, Model, ProfileOptions, Progress, Result,
-    gate::Gate,
+    gate::{Gate, judge},
     journal::{Journal, Whole},
     levels::Levels,
     protocol::load,
@@ -15,8 +15,10 @@ use crate::{
     speed::{Speed, between},
 };
 
-/// Networks of a table beside which others are measured, besides its reference network.
+/// Networks of a table beside which others are measured, besides its reference network: at least, and where many are
+/// measured one for so many of them.
 const ANCHORS: usize = 9;
+const MODELS_AN_ANCHOR: usize = 10;
 /// Bytes that the models of one process may take, as far as their parameters tell.
 const MEMORY: u64 = 4 << 30;
 /// A runtime's copies of a parameter: the file's, its own, and one in the layout of its kernels.
@@ -75,13 +77,14 @@ impl Anchors {
         Self { networks, known_s: None }
     }
 
-    /// A table's reference network, and some of its calibration from the fastest to the slowest.
-    pub(crate) fn of(table: &LatencyTable, space: &Space) -> Result<Self> {
+    /// A table's reference network, and some of its calibration from the fastest to the slowest, for measuring `models`
+    /// others.
+    pub(crate) fn of(table: &LatencyTable, space: &Space, models: usize) -> Result<Self> {
         let mut networks = vec![table.reference.network.parse()?];
         let mut known_s = vec![table.reference.median_s];
         let mut others: Vec<&NetworkTiming> = table.calibration_networks.iter().collect();
         others.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
-        let step = others.len().div_ceil(ANCHORS).max(1);
+        let step = others.len().div_ceil(ANCHORS.max(models / MODELS_AN_ANCHOR)).max(1);
         for timing in others.iter().skip(step / 2).step_by(step) {
             networks.push(space.network(&timing.genotype));
             known_s.push(timing.seconds);
@@ -219,6 +222,8 @@ pub(crate) fn sit(
             progress(Progress::new(format!("timing networks, process {label}"), done, total));
         },
     )?;
+    // What is not clean is not kept: a later attempt measures it again.
+    judge(&[sitting.gate()], options)?;
     let whole = Whole { gate: sitting.gate(), samples: sitting.samples };
     journal.keep_whole(&stage, &whole)?;
     Ok(whole)

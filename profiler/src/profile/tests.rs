@@ -238,6 +238,20 @@ fn a_profile_goes_on_wherever_it_was_cut_off() {
     }
 }
 
+/// Otherwise the same journal would be refused for ever.
+#[test]
+fn what_was_refused_is_measured_again_when_the_machine_is_quiet() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = Some(folder.path().join("journal"));
+    let options = ProfileOptions { journal, ..options() };
+    let mut device = FakeDevice::new(0);
+    device.noise = 0.01;
+    device.loads = vec![(2_500..1_000_000, 1.0)];
+    assert!(matches!(table(&mut device, &options).unwrap_err(), Error::Disturbed { .. }));
+    device.loads = Vec::new();
+    assert_eq!(table(&mut device, &options).unwrap().hygiene.verdict, Verdict::Clean);
+}
+
 #[test]
 fn a_journal_of_another_profile_is_refused_by_what_differs() {
     let folder = tempfile::tempdir().unwrap();

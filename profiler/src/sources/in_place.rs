@@ -39,7 +39,7 @@ pub(super) fn measure(
             };
             let mut random =
                 Random::at(options.seed, "order of covering networks", &[number as u64]);
-            parts.push(part(&stage, journal, || {
+            parts.push(part(&stage, options, journal, || {
                 record(group, device, options, &mut random, &mut told)
             })?);
         }

@@ -45,7 +45,7 @@ pub(super) fn measure(
         let label =
             format!("blocks between neighbours, process {} of {}", process + 1, options.processes);
         let mut told = |done: usize, of: usize| progress(Progress::new(label.clone(), done, of));
-        parts.push(part(&stage, journal, || {
+        parts.push(part(&stage, options, journal, || {
             visit(&blocks, device, options, &mut random, &mut told)
         })?);
     }
