@@ -48,7 +48,7 @@ fn own_s() -> Option<f64> {
     let nanoseconds: f64 = ["self".to_owned(), parent.to_string()]
         .iter()
         .filter_map(|process| fs::read_dir(format!("/proc/{process}/task")).ok())
-        .flat_map(|tasks| tasks.flatten())
+        .flat_map(Iterator::flatten)
         .filter_map(|task| {
             // A thread that has just ended has nothing to tell.
             let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
