@@ -49,6 +49,14 @@ pub enum Error {
         /// The strategies that exist.
         known: Vec<&'static str>,
     },
+    /// A reward that does not exist.
+    #[error("unknown reward `{name}`; hint: rewards are {}", known.join(", "))]
+    UnknownReward {
+        /// The name that was asked for.
+        name: String,
+        /// The rewards that exist.
+        known: Vec<&'static str>,
+    },
     /// A configuration that contradicts itself.
     #[error("strategy `{strategy}`: {reason}")]
     Configuration {
@@ -68,6 +76,9 @@ pub enum Error {
     /// A search of no evaluations.
     #[error("expected at least one evaluation, found {0}")]
     Evaluations(usize),
+    /// A comparison that cannot be made.
+    #[error("comparison: {0}")]
+    Comparison(String),
     /// No random network is left to compare with.
     #[error(
         "no random network within the budget but the {0} to compare with; hint: raise the budget"

@@ -61,23 +61,34 @@
 //! ```
 
 mod budget;
+mod compare;
 mod error;
 pub mod job;
 mod journal;
 mod pareto;
 mod process;
 mod progress;
+mod reward;
 mod run;
 mod select;
 mod strategies;
 mod torch;
 
 pub use budget::{Budget, Duration};
+pub use compare::{
+    CompareOptions, CompareRun, Comparison, ComparisonResult, Estimate, Outcome, Reference, Truth,
+    Verdict,
+};
 pub use error::{Error, Result};
 pub use journal::{Journal, Record};
 pub use pareto::{front, hypervolume};
 pub use progress::Progress;
+pub use reward::{REWARDS, Reward};
 pub use run::{Ended, Evaluated, Search, SearchOptions, SearchResult};
 pub use select::{equal_latency, feasible};
-pub use strategies::{Evolution, EvolutionOptions, RandomSearch, STRATEGIES, Strategy, strategy};
+pub use strategies::{
+    AdamOptions, AgingEvolution, AgingEvolutionOptions, Evolution, EvolutionOptions, MnasNet,
+    MnasNetOptions, PolicyUpdate, ProxylessR, ProxylessROptions, RandomSearch, STRATEGIES,
+    Strategy, StrategyOptions, Tunas, TunasOptions, strategy, strategy_with,
+};
 pub use torch::{SupernetAccuracy, TorchProcess};

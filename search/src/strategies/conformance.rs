@@ -8,11 +8,14 @@ use netfit_predictors::{Accuracy, BlockSums, Latency, LatencyModel};
 use netfit_spaces::{Genotype, Space};
 use proptest::prelude::*;
 
-use super::{STRATEGIES, strategy};
+use super::{STRATEGIES, StrategyOptions, strategy, strategy_with};
 use crate::{
-    Ended, Error, Evaluated, Journal, Search, SearchOptions, SearchResult, Strategy, equal_latency,
-    feasible,
+    Ended, Error, Evaluated, Journal, REWARDS, Reward, Search, SearchOptions, SearchResult,
+    Strategy, equal_latency, feasible,
 };
+
+/// Those that learn from rewards.
+const POLICIES: [&str; 3] = ["mnasnet", "tunas", "proxyless-r"];
 
 /// Multiply-adds at 1e12 a second, give or take 2 %.
 struct Counted(BlockSums);
@@ -257,10 +260,87 @@ fn random_search_ends_with_the_space_and_finds_its_optimum() {
 }
 
 #[test]
+fn policies_learn() {
+    let space = Space::preset("ofa-28").unwrap();
+    let bounds = options(Counted::new(&space).budget(&space, 0.4), 300);
+    let mean = |networks: &[Evaluated]| networks.iter().map(|n| n.accuracy).sum::<f64>() / 50.0;
+    for name in POLICIES {
+        let risen = |&seed: &u64| {
+            let evaluated = named(&space, name, seed, &bounds).evaluated;
+            mean(&evaluated[250..]) > mean(&evaluated[..50])
+        };
+        let seeds = (0..10).filter(risen).count();
+        assert!(seeds >= 9, "{name}: in {seeds} of 10 searches");
+    }
+}
+
+#[test]
+fn searches_of_a_small_space_end_whatever_a_strategy_has_settled_on() {
+    let space = Space::preset("nas-bench-macro").unwrap();
+    let bounds = options(Counted::new(&space).budget(&space, 0.4), 1000);
+    let text = r#"
+        name = "toy"
+        input = "1x8x8"
+        classes = 2
+        stem = ["conv k3 s1 relu o8"]
+        head = ["pool", "linear"]
+        [[stages]]
+        width = 8
+        stride = 1
+        depth = [1, 2]
+        kernel = [3, 5, 7]
+        expand = [3]
+    "#;
+    let toy = Space::from_toml("toy", text).unwrap();
+    for name in STRATEGIES {
+        let result = named(&space, name, 0, &bounds);
+        assert_eq!((result.evaluations, result.ended), (1000, Ended::Evaluations), "{name}");
+        let result = named(&toy, name, 0, &options(f64::INFINITY, 100));
+        assert_eq!(result.evaluations, 12, "{name} finds all that there are");
+        assert_ne!(result.ended, Ended::Evaluations);
+    }
+}
+
+#[test]
+fn rewards_steer_policies_and_are_refused_where_they_mean_nothing() {
+    let space = Space::preset("ofa-28").unwrap();
+    let budget_s = Counted::new(&space).budget(&space, 0.4);
+    let goal = |target_s, reward: Reward| StrategyOptions { target_s, reward: Some(reward) };
+    for name in POLICIES {
+        // Of 600 networks the last 100, under a strong reward for speed and under one for accuracy alone.
+        let latency = |reward| {
+            let goal = goal(Some(budget_s), reward);
+            let mut strategy = strategy_with(name, &space, 0, &goal).unwrap();
+            let result = run(&space, strategy.as_mut(), &options(budget_s, 600)).unwrap();
+            result.evaluated[500..].iter().map(|network| network.latency_s).sum::<f64>() / 100.0
+        };
+        let (fast, accurate) =
+            (latency(Reward::MnasNet { alpha: -1.0, beta: -1.0 }), latency(Reward::Constraint));
+        assert!(fast < accurate, "{name}: {fast} s against {accurate} s");
+        for target_s in [0.0, f64::NAN, f64::INFINITY] {
+            let found = strategy_with(name, &space, 0, &goal(Some(target_s), Reward::PROXYLESS));
+            let message = found.err().unwrap().to_string();
+            assert!(message.contains("expected a finite target latency above 0 s"), "{message}");
+        }
+        let message = strategy_with(name, &space, 0, &goal(None, Reward::ABSOLUTE)).err().unwrap();
+        assert!(message.to_string().contains("`absolute` without a target latency; hint: "));
+    }
+    for name in STRATEGIES.into_iter().filter(|name| !POLICIES.contains(name)) {
+        for reward in REWARDS.map(|name| name.parse().unwrap()) {
+            let found = strategy_with(name, &space, 0, &goal(Some(budget_s), reward));
+            let message = found.err().unwrap().to_string();
+            let expected = format!("strategy `{name}`: takes no reward, found `{reward}`; hint: ");
+            assert!(message.starts_with(&expected), "{message}");
+        }
+    }
+}
+
+#[test]
 fn unknown_strategies_are_refused_with_the_known_ones() {
     let space = Space::preset("ofa-28").unwrap();
     let message = strategy("annealing", &space, 0).err().unwrap().to_string();
-    assert_eq!(message, "unknown strategy `annealing`; hint: strategies are random, evolution");
+    let known = STRATEGIES.join(", ");
+    assert_eq!(message, format!("unknown strategy `annealing`; hint: strategies are {known}"));
 }
 
 proptest! {

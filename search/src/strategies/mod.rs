@@ -1,20 +1,36 @@
 //! Strategies: one a file, behind one contract.
 
+mod aging;
+mod choices;
 mod evolution;
+mod gradient;
+mod logits;
+mod lstm;
+mod mnasnet;
+mod policy;
+mod proposals;
+mod proxyless;
 mod random;
+mod tunas;
 
 #[cfg(test)]
 mod conformance;
 
+pub use aging::{AgingEvolution, AgingEvolutionOptions};
 pub use evolution::{Evolution, EvolutionOptions};
+pub use gradient::AdamOptions;
+pub use mnasnet::{MnasNet, MnasNetOptions, PolicyUpdate};
+pub use proxyless::{ProxylessR, ProxylessROptions};
 pub use random::RandomSearch;
+pub use tunas::{Tunas, TunasOptions};
 
 use netfit_spaces::{Genotype, Space};
 
-use crate::{Error, Evaluated, Result};
+use crate::{Error, Evaluated, Result, Reward};
 
 /// Names that [`strategy`] knows.
-pub const STRATEGIES: [&str; 2] = ["random", "evolution"];
+pub const STRATEGIES: [&str; 6] =
+    ["random", "evolution", "aging-evolution", "mnasnet", "tunas", "proxyless-r"];
 
 /// Proposes genotypes and learns from what became of them. All randomness follows from the seed it was built with.
 ///
@@ -30,14 +46,63 @@ pub trait Strategy {
     fn tell(&mut self, evaluated: &[Evaluated]);
 }
 
-/// A strategy by its name, with its default options.
+/// What strategies that learn from rewards aim at.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct StrategyOptions {
+    /// The latency that rewards refer to, above 0; without one the reward is the accuracy.
+    pub target_s: Option<f64>,
+    /// The reward; none: the strategy's own.
+    pub reward: Option<Reward>,
+}
+
+/// A strategy by its name, with its default options; one that learns from rewards learns from the accuracy.
 ///
 /// # Errors
 /// An unknown name.
 pub fn strategy(name: &str, space: &Space, seed: u64) -> Result<Box<dyn Strategy>> {
-    match name {
-        "random" => Ok(Box::new(RandomSearch::new(space, seed))),
-        "evolution" => Ok(Box::new(Evolution::new(space, EvolutionOptions::default(), seed)?)),
-        _ => Err(Error::UnknownStrategy { name: name.to_owned(), known: STRATEGIES.to_vec() }),
-    }
+    strategy_with(name, space, seed, &StrategyOptions::default())
+}
+
+/// A strategy by its name, with its default options and a reward for a target latency.
+///
+/// # Errors
+/// An unknown name, a target that is not above 0, a reward without a target or for a strategy that takes none.
+pub fn strategy_with(
+    name: &str,
+    space: &Space,
+    seed: u64,
+    goal: &StrategyOptions,
+) -> Result<Box<dyn Strategy>> {
+    let plain = |strategy: &'static str| match goal.reward {
+        None => Ok(()),
+        Some(reward) => Err(Error::Configuration {
+            strategy,
+            reason: format!(
+                "takes no reward, found `{reward}`; hint: mnasnet, tunas and proxyless-r do"
+            ),
+        }),
+    };
+    Ok(match name {
+        "random" => {
+            plain("random")?;
+            Box::new(RandomSearch::new(space, seed))
+        }
+        "evolution" => {
+            plain("evolution")?;
+            Box::new(Evolution::new(space, EvolutionOptions::default(), seed)?)
+        }
+        "aging-evolution" => {
+            plain("aging-evolution")?;
+            Box::new(AgingEvolution::new(space, AgingEvolutionOptions::default(), seed)?)
+        }
+        "mnasnet" => Box::new(MnasNet::new(space, MnasNetOptions::default(), goal, seed)?),
+        "tunas" => Box::new(Tunas::new(space, TunasOptions::default(), goal, seed)?),
+        "proxyless-r" => {
+            Box::new(ProxylessR::new(space, ProxylessROptions::default(), goal, seed)?)
+        }
+        _ => {
+            let (name, known) = (name.to_owned(), STRATEGIES.to_vec());
+            return Err(Error::UnknownStrategy { name, known });
+        }
+    })
 }
