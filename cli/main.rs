@@ -45,6 +45,7 @@ fn execute(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Measure(args) => commands::measure::execute(args, json),
         Command::Train(args) => commands::train::execute(args, json),
         Command::Search(args) => commands::search::execute(args, json),
+        Command::Compare(args) => commands::compare::execute(args, json),
         Command::Export(args) => commands::export::execute(args, json),
         Command::DeviceWorker => runtime::serve_device(),
     }?;

@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used)]
 
 mod cli;
+mod compare;
 mod devices;
 mod run;
 mod spaces;

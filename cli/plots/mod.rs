@@ -1,6 +1,7 @@
 //! Pictures (SVG): one file each; what they share is here.
 
 mod blocks;
+mod compare;
 mod latency;
 mod pareto;
 
@@ -14,6 +15,7 @@ use plotters::{
 
 pub(crate) use self::{
     blocks::blocks,
+    compare::comparison,
     latency::predicted_against_measured,
     pareto::{Series, pareto},
 };

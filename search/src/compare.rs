@@ -14,7 +14,7 @@ use netfit_predictors::{Accuracy, LatencyModel};
 use netfit_spaces::{Genotype, Space};
 
 use crate::{
-    Error, Progress, Result, STRATEGIES, Search, SearchOptions, Strategy, StrategyOptions,
+    Error, Progress, Result, Reward, STRATEGIES, Search, SearchOptions, Strategy, StrategyOptions,
     run::feasible_fastest, strategy_with,
 };
 
@@ -28,7 +28,7 @@ const DOUBLE: &str = "random 2x";
 /// | field | default | purpose |
 /// |---|---|---|
 /// | `search` | 1,000 evaluations, no budget | bounds of every single search; the budget must be set |
-/// | `strategies` | all of [`STRATEGIES`] | what is compared; random search is in, named or not |
+/// | `strategies` | all of [`STRATEGIES`] | what is compared, each `NAME` or `NAME:REWARD`; random search is in, named or not |
 /// | `first_seed` | 0 | seeds count up from it |
 /// | `seeds` | 10 | searches of each strategy, one for each seed |
 /// | `near` | 0.001 | how close to the best counts as found, in accuracy as a fraction of 1 |
@@ -40,7 +40,8 @@ const DOUBLE: &str = "random 2x";
 pub struct CompareOptions {
     /// Bounds of every single search; the budget must be finite.
     pub search: SearchOptions,
-    /// What is compared; random search is in, named or not.
+    /// What is compared, each `NAME`, or `NAME:REWARD` for another [`Reward`] than the strategy's own; random search is
+    /// in, named or not.
     pub strategies: Vec<String>,
     /// Seeds count up from it.
     pub first_seed: u64,
@@ -146,7 +147,7 @@ impl Comparison<'_> {
     /// Progress has a stage for each strategy and a step for each seed.
     ///
     /// # Errors
-    /// An unknown strategy or one that is named twice, no seed, options out of range; what a search reports.
+    /// An unknown strategy or reward, a strategy that is named twice, no seed, options out of range; what a search reports.
     pub fn run(
         mut self,
         options: &CompareOptions,
@@ -178,8 +179,12 @@ impl Comparison<'_> {
         seed: u64,
         options: &CompareOptions,
     ) -> Result<Box<dyn Strategy>> {
-        let goal = StrategyOptions { target_s: Some(options.search.budget_s), reward: None };
-        strategy_with(&contender.strategy, self.space, seed, &goal)
+        let (name, reward) = match contender.strategy.split_once(':') {
+            Some((name, reward)) => (name, Some(reward.parse::<Reward>()?)),
+            None => (&*contender.strategy, None),
+        };
+        let goal = StrategyOptions { target_s: Some(options.search.budget_s), reward };
+        strategy_with(name, self.space, seed, &goal)
     }
 
     fn runs(

@@ -98,7 +98,7 @@ impl Serialize for Verdict {
 /// stands alone: of twenty strategies that do not differ, one is expected to be shown to.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Outcome {
-    /// The strategy; `random 2x` is random search at twice the evaluations.
+    /// The strategy as it was asked for; `random 2x` is random search at twice the evaluations.
     pub name: String,
     /// Evaluations that each search was allowed.
     pub evaluations: usize,

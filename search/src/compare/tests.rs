@@ -310,6 +310,17 @@ fn a_comparison_is_the_same_each_time_and_tells_its_seeds() {
     assert!(evolution.regret.unwrap().value < first.strategies[0].regret.unwrap().value);
 }
 
+#[test]
+fn one_strategy_is_compared_under_several_rewards() {
+    let bench = Macro::new();
+    let names = ["tunas", "tunas:absolute", "tunas:proxyless"];
+    let result = bench.compare(&bench.options(&names, 5, 200), &mut |_| {}).unwrap();
+    let [own, same, other] = &result.strategies[2..] else { panic!("{result:?}") };
+    assert_eq!([&*own.name, &*same.name, &*other.name], names);
+    assert_eq!(own.runs, same.runs);
+    assert_ne!(own.runs, other.runs);
+}
+
 fn stage((name, done): (&str, u64)) -> (String, u64, u64) {
     (name.to_owned(), done, 5)
 }
@@ -344,6 +355,8 @@ fn comparisons_that_make_no_sense_are_refused_before_any_work() {
             CompareOptions { strategies: named(&["random", "random"]), ..good.clone() },
             "twice; hint",
         ),
+        (CompareOptions { strategies: named(&["tunas:gold"]), ..good.clone() }, "`gold`; hint"),
+        (CompareOptions { strategies: named(&["random:absolute"]), ..good.clone() }, "no reward"),
         (CompareOptions { seeds: 0, ..good.clone() }, "found 0 seeds"),
         (CompareOptions { first_seed: u64::MAX, ..good.clone() }, "below 2^64"),
         (CompareOptions { search: search(f64::INFINITY, 9), ..good.clone() }, "finite"),

@@ -1,0 +1,165 @@
+//! `netfit compare`: strategies side by side at equal cost.
+
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+use netfit_latency_tables::LatencyTable;
+use netfit_predictors::{Accuracy, CsvAccuracy, Mlp, TableLatency};
+use netfit_search::{
+    Budget, CompareOptions, Comparison, ComparisonResult, Estimate, Outcome, SearchOptions,
+};
+use netfit_spaces::{Genotype, Space};
+use serde::Serialize;
+
+use crate::{args::Compare, format, output, plots, progress::Progress, runtime::check_writable};
+
+const COLUMNS: [&str; 9] = [
+    "strategy",
+    "networks",
+    "best accuracy, mean",
+    "regret, points",
+    "to 0.1 point",
+    "hypervolume",
+    "|LAT - T| / T",
+    "over random",
+    "verdict",
+];
+
+pub(crate) fn execute(args: &Compare, as_json: bool) -> Result<()> {
+    let start = Instant::now();
+    let budget: Budget = args.budget.parse()?;
+    args.plot.iter().try_for_each(|path| check_writable(path))?;
+    let table = LatencyTable::load(&args.table)?;
+    let space = Space::load(&args.space)?;
+    table.check_space(&space)?;
+    let latency = TableLatency::at_percentile(&space, &table, args.percentile)?;
+    let full = table.predict_percentile(&space.network(&space.largest()), args.percentile)?;
+    let (mut accuracy, known) = source(&args.accuracy, &space)?;
+    let search = SearchOptions {
+        budget_s: budget.resolve(full.median_s)?,
+        evaluations: args.evaluations as usize,
+        ..SearchOptions::default()
+    };
+    let mut options = CompareOptions {
+        search,
+        first_seed: args.seed,
+        seeds: args.seeds as usize,
+        ..CompareOptions::default()
+    };
+    if !args.strategies.is_empty() {
+        options.strategies.clone_from(&args.strategies);
+    }
+    let comparison = Comparison {
+        space: &space,
+        accuracy: accuracy.as_mut(),
+        latency: &latency,
+        known: known.as_deref(),
+    };
+    let mut progress = Progress::new();
+    let result = comparison.run(&options, &mut progress.of_search())?;
+    progress.finish();
+    if let Some(path) = &args.plot {
+        plots::comparison(path, &result)?;
+    }
+    if as_json {
+        let (percentile, seconds) = (args.percentile, start.elapsed().as_secs_f64());
+        return output::json(&Shown { result: &result, percentile, seconds });
+    }
+    print(&result, args.percentile)
+}
+
+/// What is printed as JSON.
+#[derive(Serialize)]
+struct Shown<'a> {
+    #[serde(flatten)]
+    result: &'a ComparisonResult,
+    /// What the latencies and the budget are.
+    percentile: f64,
+    /// How long all of it took.
+    seconds: f64,
+}
+
+/// What scores, and every accuracy beforehand where they are the truth.
+type Source = (Box<dyn Accuracy>, Option<Vec<(Genotype, f64)>>);
+
+fn source(text: &str, space: &Space) -> Result<Source> {
+    match text.split_once(':') {
+        Some(("csv", _)) => {
+            let accuracy = CsvAccuracy::load(text, space)?;
+            let known = accuracy.pairs();
+            Ok((Box::new(accuracy), Some(known)))
+        }
+        Some(("predictor", path)) => Ok((Box::new(Mlp::load(path.as_ref(), space)?), None)),
+        _ => bail!("--accuracy `{text}`: unknown source; hint: csv:FILE or predictor:FILE"),
+    }
+}
+
+fn print(result: &ComparisonResult, percentile: f64) -> Result<()> {
+    let rows: Vec<Vec<String>> =
+        result.strategies.iter().map(|outcome| row(outcome, result.note)).collect();
+    output::table(&COLUMNS, &rows)?;
+    output::text(&format!(
+        "{}, seeds {} to {}, budget {}{}; ranges are {} % bootstrap intervals over seeds",
+        result.space,
+        result.first_seed,
+        result.first_seed + (result.seeds as u64 - 1),
+        format::seconds(result.budget_s),
+        format::at(percentile),
+        100.0 * result.level
+    ))?;
+    let best = format::percent(Some(result.best_accuracy));
+    output::text(&match &result.truth {
+        Some(truth) => format!(
+            "optimum {} at {best}, {}, of {} networks within the budget; regret is exact",
+            truth.optimum.genotype,
+            format::seconds(truth.optimum.latency_s),
+            truth.networks
+        ),
+        None => {
+            format!("best of all searches {best}; the optimum is not known, so there is no regret")
+        }
+    })?;
+    output::text(&format!(
+        "hypervolume from accuracy {} and latency {}, as a share of that of {}",
+        format::percent(Some(result.reference.accuracy)),
+        format::seconds(result.reference.latency_s),
+        if result.truth.is_some() { "the exact front" } else { "all searches together" }
+    ))?;
+    result.note.map_or(Ok(()), output::text)
+}
+
+fn row(outcome: &Outcome, note: Option<&str>) -> Vec<String> {
+    let missing = || "-".to_owned();
+    let points =
+        |estimate: &Estimate| format!("{:.3}{}", 100.0 * estimate.value, range(estimate, 100.0, 3));
+    let improvement =
+        |estimate: &Estimate| format!("{:+.3} %{}", estimate.value, range(estimate, 1.0, 3));
+    let near = match outcome.evaluations_to_near {
+        Some(evaluations) => format!("{evaluations} ({:.0} %)", 100.0 * outcome.share_near),
+        None => format!("- ({:.0} %)", 100.0 * outcome.share_near),
+    };
+    let verdict = match (outcome.verdict, note) {
+        (Some(verdict), _) => verdict.to_string(),
+        (None, Some(_)) => missing(),
+        (None, None) => "baseline".to_owned(),
+    };
+    vec![
+        outcome.name.clone(),
+        outcome.evaluations.to_string(),
+        format!("{:.2} %{}", 100.0 * outcome.accuracy.value, range(&outcome.accuracy, 100.0, 2)),
+        outcome.regret.as_ref().map_or_else(missing, points),
+        near,
+        outcome.hypervolume.map_or_else(missing, |share| format!("{share:.4}")),
+        format::percent(Some(outcome.latency_gap)),
+        outcome.relative_improvement.as_ref().map_or_else(missing, improvement),
+        verdict,
+    ]
+}
+
+/// ` (LOW to HIGH)`; nothing where there is no interval.
+fn range(estimate: &Estimate, factor: f64, decimals: usize) -> String {
+    let show = |[low, high]: [f64; 2]| {
+        format!(" ({:.decimals$} to {:.decimals$})", factor * low, factor * high)
+    };
+    estimate.interval.map_or_else(String::new, show)
+}
