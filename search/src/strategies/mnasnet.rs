@@ -10,7 +10,7 @@ use super::{
     lstm::{Lstm, Step},
     policy::{Objective, Policy, PolicySearch, Sample},
 };
-use crate::{Error, Evaluated, Result, Reward, Strategy};
+use crate::{Error, Evaluated, Result, Strategy};
 
 const NAME: &str = "mnasnet";
 
@@ -103,7 +103,7 @@ pub enum PolicyUpdate {
 }
 
 /// MnasNet's controller (Tan et al., CVPR 2019, section 4.3): an LSTM makes one choice after the other, each seeing
-/// those before it, and learns by PPO. Its reward is `mnasnet-soft`.
+/// those before it, and learns by PPO. The paper's reward is `mnasnet-soft`.
 ///
 /// Inactive choices are 0 and have no part in the probability. Departures, for searches of some hundred networks
 /// instead of 8,000: 32 units, a batch of 10 and a larger learning rate; advantages are divided by the standard
@@ -122,7 +122,7 @@ impl MnasNet {
         seed: u64,
     ) -> Result<Self> {
         options.check()?;
-        let objective = Objective::new(NAME, goal, Reward::SOFT)?;
+        let objective = Objective::new(NAME, goal)?;
         let (choices, size) = (Choices::new(space), (options.batch, options.tries));
         let mut random = Random::new(seed, "strategy/mnasnet");
         let policy = Controller::new(choices.clone(), options, &mut random);

@@ -47,11 +47,15 @@ pub trait Strategy {
 }
 
 /// What strategies that learn from rewards aim at.
+///
+/// Without a reward they learn from the accuracy: a search scores networks within its budget only, so the budget
+/// holds anyway, and a reward that also pays for speed below the budget ends at networks that are faster than they
+/// have to be and less accurate. The published rewards are there for those who want that trade.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct StrategyOptions {
-    /// The latency that rewards refer to, above 0; without one the reward is the accuracy.
+    /// The latency that a reward refers to, above 0.
     pub target_s: Option<f64>,
-    /// The reward; none: the strategy's own.
+    /// The reward, which needs a target; none: the accuracy.
     pub reward: Option<Reward>,
 }
 

@@ -101,22 +101,16 @@ impl<P: Policy> Strategy for PolicySearch<P> {
 pub(super) struct Objective(Option<(Reward, f64)>);
 
 impl Objective {
-    /// The reward that was asked for, or else `default`, where there is a target.
-    pub(super) fn new(
-        strategy: &'static str,
-        options: &StrategyOptions,
-        default: Reward,
-    ) -> Result<Self> {
+    pub(super) fn new(strategy: &'static str, goal: &StrategyOptions) -> Result<Self> {
         let fail = |reason| Err(Error::Configuration { strategy, reason });
-        match (options.target_s, options.reward) {
+        match (goal.target_s, goal.reward) {
             (Some(target_s), _) if !(target_s > 0.0 && target_s.is_finite()) => {
                 fail(format!("expected a finite target latency above 0 s, found {target_s}"))
             }
             (None, Some(reward)) => fail(format!(
                 "reward `{reward}` without a target latency; hint: give a target, or no reward for the accuracy alone"
             )),
-            (Some(target_s), reward) => Ok(Self(Some((reward.unwrap_or(default), target_s)))),
-            (None, None) => Ok(Self(None)),
+            (target_s, reward) => Ok(Self(reward.zip(target_s))),
         }
     }
 

@@ -9,7 +9,7 @@ use super::{
     logits::Logits,
     policy::{Objective, PolicySearch},
 };
-use crate::{Error, Evaluated, Result, Reward, Strategy};
+use crate::{Error, Evaluated, Result, Strategy};
 
 const NAME: &str = "proxyless-r";
 
@@ -45,7 +45,8 @@ impl Default for ProxylessROptions {
 }
 
 /// ProxylessNAS's REINFORCE (Cai et al., ICLR 2019, section 3.3.2): one categorical distribution for each choice, the
-/// mean of `R d ln p` over ten networks an update, a moving baseline. Its reward is `proxyless`.
+/// mean of `R d ln p` over ten networks an update, a moving baseline. The paper's reward
+/// is `proxyless`.
 ///
 /// The gradient variant, which trains a supernet, is no strategy but a trainer. Departures: a learning rate of 0.1,
 /// where the paper's 1e-3 takes thousands of updates, and choices that are inactive have no part.
@@ -70,7 +71,7 @@ impl ProxylessR {
                 .to_owned();
             return Err(Error::Configuration { strategy: NAME, reason });
         }
-        let objective = Objective::new(NAME, goal, Reward::PROXYLESS)?;
+        let objective = Objective::new(NAME, goal)?;
         let choices = Choices::new(space);
         let mut random = Random::new(seed, "strategy/proxyless-r");
         let initial = || deviation * random.normal();

@@ -9,7 +9,7 @@ use super::{
     logits::Logits,
     policy::{Objective, PolicySearch},
 };
-use crate::{Error, Evaluated, Result, Reward, Strategy};
+use crate::{Error, Evaluated, Result, Strategy};
 
 const NAME: &str = "tunas";
 
@@ -44,7 +44,7 @@ impl Default for TunasOptions {
 }
 
 /// TuNAS's policy (Bender et al., CVPR 2020, section 3): one categorical distribution for each choice, logits of 0 at
-/// the start, REINFORCE with a moving baseline; inactive choices have no part. Its reward is `absolute`.
+/// the start, REINFORCE with a moving baseline; inactive choices have no part. The paper's reward is `absolute`.
 ///
 /// Departures, for searches of some hundred networks that are scored in full instead of many thousand steps of one
 /// shared network: a learning rate near 3e-2 that does not grow (3e-4 * batch/256 never learns), and no warm-up: it
@@ -69,7 +69,7 @@ impl Tunas {
                 .to_owned();
             return Err(Error::Configuration { strategy: NAME, reason });
         }
-        let objective = Objective::new(NAME, goal, Reward::ABSOLUTE)?;
+        let objective = Objective::new(NAME, goal)?;
         let choices = Choices::new(space);
         let policy = Logits::new(choices.clone(), adam, baseline, warm_up, || 0.0);
         let random = Random::new(seed, "strategy/tunas");
