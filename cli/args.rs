@@ -220,6 +220,10 @@ pub(crate) struct Search {
     /// How candidates are proposed.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) strategy: StrategyName,
+    /// What mnasnet, tunas and proxyless-r learn from, with the budget as target: mnasnet-soft, mnasnet-hard, absolute,
+    /// constraint or proxyless. Default: the accuracy; whatever is over the budget is not evaluated anyway.
+    #[arg(long)]
+    pub(crate) reward: Option<String>,
     /// Distinct networks to evaluate.
     #[arg(long, default_value_t = 1000)]
     pub(crate) evaluations: usize,
@@ -349,8 +353,8 @@ pub(crate) struct Compare {
     /// profile with --percentiles.
     #[arg(long, default_value_t = 50.0)]
     pub(crate) percentile: f64,
-    /// What is compared, for example evolution,tunas,mnasnet:constraint, each with its own reward or the one after the
-    /// colon; default: every strategy.
+    /// What is compared, for example evolution,tunas,mnasnet:mnasnet-soft; after a colon stands the reward to learn from.
+    /// Default: every strategy.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
     pub(crate) strategies: Vec<String>,
     /// Distinct networks that each search evaluates.

@@ -283,6 +283,38 @@ fn searches_find_the_known_optimum() {
     assert!(numbers("latency_s").is_sorted() && numbers("accuracy").is_sorted());
 }
 
+/// Strategies that learn from rewards find good networks with and without one.
+#[test]
+fn a_reward_is_taken_by_strategies_that_learn_from_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = table(&folder, "nas-bench-macro");
+    let csv = "csv:tests/data/nas-bench-macro.csv,genotype=arch,accuracy=mean_acc,unit=percent";
+    let search = |how: &[&str]| {
+        let what = ["search", "--space", "nas-bench-macro", "--table", &table, "--accuracy", csv];
+        let bounds = ["--budget", "60% of full", "--evaluations", "200"];
+        [&what[..], &bounds, how].concat().into_iter().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let found = |how: &[&str]| {
+        let args = search(how);
+        json(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let fails = |how: &[&str]| {
+        let args = search(how);
+        error(&args.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    for strategy in ["mnasnet", "tunas", "proxyless-r", "aging-evolution"] {
+        let result = found(&["--strategy", strategy]);
+        assert_eq!(result["evaluations"], 200, "{strategy}");
+        assert!(result["best"]["accuracy"].as_f64().unwrap() > 0.9, "{strategy}: {result}");
+    }
+    let result = found(&["--strategy", "tunas", "--reward", "absolute"]);
+    assert!(result["best"]["genotype"].as_str().unwrap().len() == 8);
+    let message = fails(&["--strategy", "evolution", "--reward", "absolute"]);
+    assert!(message.contains("`evolution`: takes no reward") && message.contains("hint: mnasnet"));
+    let message = fails(&["--strategy", "mnasnet", "--reward", "gold"]);
+    assert!(message.contains("unknown reward `gold`; hint: rewards are mnasnet-soft"), "{message}");
+}
+
 #[test]
 fn spaces_are_described_as_documented() {
     let space = json(&["space", "ofa-mbv3"]);

@@ -4,14 +4,14 @@ use anyhow::{Result, bail};
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::{Accuracy, CsvAccuracy, Mlp, TableLatency};
 use netfit_search::{
-    Budget, Journal, Search as Loop, SearchOptions, SearchResult, SupernetAccuracy, TorchProcess,
-    strategy,
+    Budget, Journal, Reward, Search as Loop, SearchOptions, SearchResult, StrategyOptions,
+    SupernetAccuracy, TorchProcess, strategy_with,
 };
 use netfit_spaces::Space;
 use serde::Serialize;
 
 use crate::{
-    args::{Search, StrategyName},
+    args::Search,
     format, output, plots,
     progress::Progress,
     run,
@@ -20,6 +20,7 @@ use crate::{
 
 pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
     let budget: Budget = args.budget.parse()?;
+    let reward = args.reward.as_deref().map(str::parse::<Reward>).transpose()?;
     args.plot.iter().try_for_each(|path| check_writable(path))?;
     let table = LatencyTable::load(&args.table)?;
     let source = Source::open(args)?;
@@ -31,11 +32,8 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
     let latency = TableLatency::at_percentile(&space, &table, args.percentile)?;
     let full = table.predict_percentile(&space.network(&space.largest()), args.percentile)?;
     let budget_s = budget.resolve(full.median_s)?;
-    let name = match args.strategy {
-        StrategyName::Evolution => "evolution",
-        StrategyName::Random => "random",
-    };
-    let mut strategy = strategy(name, &space, args.seed)?;
+    let goal = StrategyOptions { target_s: Some(budget_s), reward };
+    let mut strategy = strategy_with(args.strategy.name(), &space, args.seed, &goal)?;
     let mut journal = args.journal.as_ref().map(|path| Journal::open(path, &space)).transpose()?;
     let options =
         SearchOptions { budget_s, evaluations: args.evaluations, ..SearchOptions::default() };
