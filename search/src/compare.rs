@@ -40,7 +40,7 @@ const DOUBLE: &str = "random 2x";
 pub struct CompareOptions {
     /// Bounds of every single search; the budget must be finite.
     pub search: SearchOptions,
-    /// What is compared, each `NAME`, or `NAME:REWARD` for another [`Reward`] than the strategy's own; random search is
+    /// What is compared, each `NAME`, or `NAME:REWARD` for another [`Reward`] than by default; random search is
     /// in, named or not.
     pub strategies: Vec<String>,
     /// Seeds count up from it.

@@ -77,8 +77,8 @@ fn student(level: f64, freedom: usize) -> f64 {
 
 /// Share of Student's distribution between `-t` and `t` (Abramowitz and Stegun, 26.7.3 and 26.7.4).
 fn student_within(t: f64, freedom: usize) -> f64 {
-    let angle = (t / (freedom as f64).sqrt()).atan();
-    let (sine, cosine) = angle.sin_cos();
+    let angle = libm::atan(t / (freedom as f64).sqrt());
+    let (sine, cosine) = libm::sincos(angle);
     let odd = freedom % 2;
     let (mut term, mut sum) = (if odd == 1 { cosine } else { 1.0 }, 0.0);
     for power in (odd..freedom.saturating_sub(1)).step_by(2) {
@@ -99,7 +99,7 @@ fn normal_beyond(z: f64) -> f64 {
         odd += 2.0;
         term *= z * z / odd;
     }
-    (0.5 - sum * (-z * z / 2.0).exp() / TAU.sqrt()).max(0.0)
+    (0.5 - sum * libm::exp(-z * z / 2.0) / TAU.sqrt()).max(0.0)
 }
 
 #[cfg(test)]
