@@ -196,6 +196,30 @@ pub(crate) enum StrategyName {
     Evolution,
     /// Uniform draws without replacement.
     Random,
+    /// Regularised evolution: the best of a sample has a child, the oldest dies.
+    AgingEvolution,
+    /// MnasNet's recurrent controller.
+    #[value(name = "mnasnet")]
+    MnasNet,
+    /// TuNAS's independent logits.
+    #[value(name = "tunas")]
+    Tunas,
+    /// ProxylessNAS's REINFORCE variant.
+    ProxylessR,
+}
+
+impl StrategyName {
+    /// The name that the search knows.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Evolution => "evolution",
+            Self::Random => "random",
+            Self::AgingEvolution => "aging-evolution",
+            Self::MnasNet => "mnasnet",
+            Self::Tunas => "tunas",
+            Self::ProxylessR => "proxyless-r",
+        }
+    }
 }
 
 #[derive(Debug, Args)]
