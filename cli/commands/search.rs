@@ -11,11 +11,7 @@ use netfit_spaces::Space;
 use serde::Serialize;
 
 use crate::{
-    args::Search,
-    format, output, plots,
-    progress::Progress,
-    run,
-    runtime::check_writable,
+    args::Search, format, output, plots, progress::Progress, run, runtime::check_writable,
 };
 
 pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {

@@ -140,8 +140,7 @@ impl Sitting {
 
 /// The verdict over all gates; an error where it is not clean and noise is not accepted.
 pub(crate) fn judge(gates: &[Gate], options: &ProfileOptions) -> Result<Hygiene> {
-    let largest =
-        |of: fn(&Gate) -> Option<f64>| gates.iter().filter_map(of).reduce(f64::max);
+    let largest = |of: fn(&Gate) -> Option<f64>| gates.iter().filter_map(of).reduce(f64::max);
     let bursts = gates.iter().map(|gate| gate.bursts).sum();
     let disturbed = gates.iter().map(|gate| gate.disturbed).sum();
     let drift = gates.iter().map(|gate| gate.drift).fold(0.0, f64::max);
