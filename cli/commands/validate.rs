@@ -1,8 +1,8 @@
 //! `netfit validate`: fresh random whole networks, predicted against measured.
 
 use anyhow::{Result, bail};
-use netfit_latency_tables::{LatencyTable, NetworkTiming};
-use netfit_profiler::{Device as _, ProfileOptions, validate};
+use netfit_latency_tables::{LatencyTable, NetworkTiming, Validation};
+use netfit_profiler::{Device as _, ProfileOptions, TimedNetworks, validate};
 use netfit_spaces::Space;
 
 use crate::{
@@ -61,6 +61,11 @@ pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
         });
         return output::json(&result);
     }
+    print(&table, &validation, &timed)
+}
+
+/// Errors, noise floor and interval, and how fast the machine is now.
+fn print(table: &LatencyTable, validation: &Validation, timed: &TimedNetworks) -> Result<()> {
     let rows = [
         profile::errors("table", &validation.errors),
         profile::errors("multiply-adds", &validation.multiply_adds),

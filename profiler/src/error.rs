@@ -82,7 +82,7 @@ pub enum Error {
         reasons: String,
         /// Share of disturbed bursts that is accepted.
         accepted: f64,
-        /// Drift of the reference, a fraction of 1.
+        /// Largest drift of the machine's speed, a fraction of 1.
         drift: f64,
     },
     /// A journal of another profile, or something else.

@@ -16,13 +16,13 @@ use crate::{
 /// The measured latency of a file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct FileTiming {
-    /// Raw seconds: what a budget is about. The median over processes of each one's median burst.
+    /// Raw seconds: what a budget is about. The median over processes, in each of which the drift is taken away.
     pub seconds: f64,
     /// The same in each process.
     pub processes_s: Vec<f64>,
     /// Median absolute deviation of the bursts, raw seconds.
     pub mad_s: f64,
-    /// Seconds at the speed that the reference network had when the table was made: the table's own estimate.
+    /// Seconds at the speed that the machine had when the table was made: the mean over processes.
     pub normalised_s: f64,
 }
 

@@ -61,20 +61,19 @@ impl Levels {
                 moments.iter().map(|moment| moment.log_s - split.models[moment.model]).collect();
             split.drifts =
                 (0..moments.len()).map(|at| middle(&around(moments, &left, at))).collect();
-            split.centre(moments, &left);
+            split.centre(&left);
         }
         split
     }
 
     /// Moves what all drifts have in common into the levels, and takes stock of what is left.
-    fn centre(&mut self, moments: &[Moment], left: &[f64]) {
+    fn centre(&mut self, left: &[f64]) {
         let common = if self.drifts.is_empty() { 0.0 } else { median(&self.drifts) };
         self.models.iter_mut().for_each(|level| *level += common);
         self.drifts.iter_mut().for_each(|drift| *drift -= common);
         for (at, residual) in self.residuals.iter_mut().enumerate() {
             *residual = left[at] - common - self.drifts[at];
         }
-        debug_assert_eq!(moments.len(), left.len());
     }
 }
 

@@ -15,6 +15,7 @@
 //! ```
 
 mod block;
+mod choice;
 mod cost;
 mod error;
 mod genotype;
@@ -28,6 +29,7 @@ mod stage;
 mod variation;
 
 pub use block::{Activation, Block, Op};
+pub use choice::{Choice, ChoiceKind, Slot};
 pub use cost::{MultiplyAdds, Parameters};
 pub use error::{Error, Result};
 pub use genotype::Genotype;
@@ -35,7 +37,7 @@ pub use layer::{Conv, Layer, LayerKind};
 pub use network::{Network, WeightSpec};
 pub use random::Random;
 pub use shape::Shape;
-pub use space::{Choice, ChoiceKind, Slot, Space};
+pub use space::Space;
 pub use spec::{PRESETS, SpaceSpec, StageSpec};
 
 /// Added to the variance by every batch normalisation, in training and when it is folded.

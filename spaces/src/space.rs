@@ -1,9 +1,9 @@
 //! Search spaces: categorical choices, some inactive under others, and the network that each genotype stands for.
 
-use std::{collections::BTreeSet, fmt, path::Path};
+use std::{collections::BTreeSet, path::Path};
 
 use crate::{
-    Block, Error, Genotype, Network, Result, Shape,
+    Block, Choice, ChoiceKind, Error, Genotype, Network, Result, Shape, Slot,
     network::short_hash,
     spec::{PRESETS, SpaceSpec, Template},
     stage::{Stage, add_choice, ascending},
@@ -22,76 +22,6 @@ pub struct Space {
     resolution: Option<usize>,
     /// The choices that an encoding holds.
     encoded: Vec<usize>,
-}
-
-/// One categorical choice; its values are `0..size`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Choice {
-    /// What is chosen, and where.
-    pub kind: ChoiceKind,
-    /// How many values there are.
-    pub size: usize,
-    /// Active only while the choice at `.0` has at least the value `.1`.
-    pub(crate) condition: Option<(usize, u8)>,
-}
-
-/// What a choice is about; stages and layers count from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ChoiceKind {
-    /// Side of the input image.
-    Resolution,
-    /// Number of layers of a stage.
-    Depth {
-        /// Its stage.
-        stage: usize,
-    },
-    /// Kernel of a layer.
-    Kernel {
-        /// Its stage.
-        stage: usize,
-        /// Its layer.
-        layer: usize,
-    },
-    /// Expansion ratio of a layer.
-    Expand {
-        /// Its stage.
-        stage: usize,
-        /// Its layer.
-        layer: usize,
-    },
-    /// One of a layer's listed ops.
-    Op {
-        /// Its stage.
-        stage: usize,
-        /// Its layer.
-        layer: usize,
-    },
-}
-
-/// A place of the space where a block can stand; prints as `stages.1.0`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Slot {
-    /// The n-th block before the stages.
-    Stem(usize),
-    /// A layer of a stage.
-    Layer {
-        /// Its stage.
-        stage: usize,
-        /// Its layer.
-        layer: usize,
-    },
-    /// The n-th block after the stages.
-    Head(usize),
-}
-
-impl fmt::Display for Slot {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Stem(index) => write!(f, "stem.{index}"),
-            Self::Layer { stage, layer } => write!(f, "stages.{stage}.{layer}"),
-            Self::Head(index) => write!(f, "head.{index}"),
-        }
-    }
 }
 
 impl Space {
