@@ -48,11 +48,55 @@ fn once_for_all_has_its_published_size() {
     assert_eq!(Space::preset("ofa-mbv3-multi").unwrap().encoding_width(), 125);
 }
 
+/// Cai et al., ICLR 2019: 6 MBConvs in each of 21 layers, and a skip in the 15 that keep their shape.
+#[test]
+fn proxyless_skips_only_layers_that_keep_their_shape() {
+    let space = Space::preset("proxyless").unwrap();
+    let sizes: Vec<usize> = space.choices().iter().map(|choice| choice.size).collect();
+    let stage = [6, 7, 7, 7];
+    assert_eq!(sizes, [&stage.repeat(5)[..], &[6]].concat());
+    let size = 15.0 * 7_f64.log10() + 6.0 * 6_f64.log10();
+    assert!((space.log10_size() - size).abs() < 1e-9, "{}", space.log10_size());
+    assert_eq!(space.encoding_width(), 15 * 7 + 6 * 6);
+    // 6 in each of the 6 first layers, 6 in the later ones of 5 stages; 2 blocks of the stem, 3 of the head.
+    assert_eq!(space.distinct_blocks().len(), 11 * 6 + 5);
+    let skipped = space.network(&space.smallest());
+    assert_eq!(skipped.blocks().len(), 2 + 6 + 3);
+    assert_eq!(skipped.blocks()[2].to_string(), "mbconv k3 m48 s2 relu6 16x112x112 -> 24x56x56");
+    let largest = space.network(&space.largest());
+    assert_eq!(largest.blocks().len(), 2 + 21 + 3);
+    assert_eq!(largest.blocks()[3].to_string(), "mbconv k7 m144 s1 relu6 res 24x56x56 -> 24x56x56");
+    // By hand: the first layer's choice is k5 e3, its second layer is skipped, the third is k3 e3.
+    let word = format!("201{}", "0".repeat(18));
+    let blocks = space.network(&space.parse(&word).unwrap());
+    let lines: Vec<String> = blocks.blocks()[2..5].iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "mbconv k5 m48 s2 relu6 16x112x112 -> 24x56x56",
+            "mbconv k3 m72 s1 relu6 res 24x56x56 -> 24x56x56",
+            "mbconv k3 m72 s2 relu6 24x56x56 -> 40x28x28",
+        ]
+    );
+    let small = Space::preset("proxyless-28").unwrap();
+    let networks: std::collections::BTreeSet<String> = small
+        .covering()
+        .iter()
+        .flat_map(|genotype| small.blocks(genotype))
+        .map(|(slot, block)| format!("{slot} {block}"))
+        .collect();
+    assert_eq!(networks.len(), 8 * 6 + 5, "every block in every slot");
+}
+
 #[test]
 fn the_covering_set_holds_every_block() {
-    for (preset, networks) in
-        [("ofa-mbv3", 9), ("ofa-28", 9), ("nas-bench-macro", 3), ("ofa-mbv3-multi", 45)]
-    {
+    for (preset, networks) in [
+        ("ofa-mbv3", 9),
+        ("ofa-28", 9),
+        ("nas-bench-macro", 3),
+        ("ofa-mbv3-multi", 45),
+        ("proxyless", 6),
+    ] {
         let space = Space::preset(preset).unwrap();
         let covering = space.covering();
         assert_eq!(covering.len(), networks, "{preset}");
@@ -71,7 +115,7 @@ fn the_covering_set_holds_every_block() {
 
 #[test]
 fn genotypes_and_blocks_print_and_parse_back() {
-    for preset in ["ofa-mbv3", "ofa-28", "nas-bench-macro", "ofa-mbv3-multi"] {
+    for preset in ["ofa-mbv3", "ofa-28", "nas-bench-macro", "ofa-mbv3-multi", "proxyless"] {
         let space = Space::preset(preset).unwrap();
         let mut random = Random::new(1, "laws");
         let mut other = space.sample(&mut random);
@@ -121,6 +165,9 @@ fn wrong_spaces_and_genotypes_name_what_is_wrong() {
     assert!(changed("depth = [2, 3, 4]", "depth = [4, 3]").contains("ascending `depth`"));
     assert!(changed("\"relu\"", "\"gelu\"").contains("gelu"));
     assert!(changed("\"pool\", ", "").contains("1x1 before a linear map"));
+    let text = std::fs::read_to_string("spaces/presets/proxyless-28.toml").unwrap();
+    let last = text.replacen("    \"skip\",\n", "", 1).replacen("\n]", "\n    \"skip\",\n]", 1);
+    assert!(message(Space::from_toml("mine.toml", &last)).contains("expected `skip` first"));
     let space = Space::preset("nas-bench-macro").unwrap();
     assert!(
         space.parse("0000000").unwrap_err().to_string().contains("expected 8 choices, found 7")

@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn the_index_agrees_with_the_tables_own_prediction() {
-        for preset in ["ofa-28", "nas-bench-macro"] {
+        for preset in ["ofa-28", "nas-bench-macro", "proxyless-28"] {
             let space = Space::preset(preset).unwrap();
             let mut table = table(&space);
             table.calibration.interval = 0.03;

@@ -187,7 +187,7 @@ mod tests {
     /// The network's own count is the oracle; whole numbers, so the sums are exact.
     #[test]
     fn sums_agree_with_the_networks_own_counts() {
-        for preset in ["ofa-mbv3", "ofa-mbv3-multi", "ofa-28", "nas-bench-macro"] {
+        for preset in ["ofa-mbv3", "ofa-mbv3-multi", "ofa-28", "nas-bench-macro", "proxyless"] {
             let space = Space::preset(preset).unwrap();
             let sums = multiply_adds(&space);
             let mut random = Random::new(1, "sums");

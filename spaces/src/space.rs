@@ -92,15 +92,18 @@ impl Space {
         }
         let mut choices = Vec::new();
         let resolution = add_choice(&mut choices, ChoiceKind::Resolution, inputs.len(), None);
-        let mut stages = Vec::new();
-        for (index, stage) in spec.stages.iter().enumerate() {
-            let built = Stage::new(index, stage, &mut choices);
-            stages.push(built.map_err(|error| fail(format!("stage {}: {error}", index + 1)))?);
-        }
         let templates = |texts: &[String]| {
             texts.iter().map(|text| Template::parse(text)).collect::<Result<Vec<_>>>()
         };
         let (stem, head) = (templates(&spec.stem)?, templates(&spec.head)?);
+        let mut stages = Vec::new();
+        let mut channels = stem.iter().rev().find_map(|block| block.width);
+        for (index, stage) in spec.stages.iter().enumerate() {
+            let inputs = channels.unwrap_or(input.channels);
+            let built = Stage::new(index, stage, inputs, &mut choices);
+            stages.push(built.map_err(|error| fail(format!("stage {}: {error}", index + 1)))?);
+            channels = Some(stage.width);
+        }
         let nameless = SpaceSpec { name: String::new(), ..spec.clone() };
         let text = toml::to_string(&nameless).map_err(|error| fail(error.to_string()))?;
         let space = Self {
@@ -126,7 +129,7 @@ impl Space {
                 let blocks = self.place(
                     resolution,
                     |stage| stage.layers.len(),
-                    |stage, _| option % stage.options.len(),
+                    |stage, layer| stage.nearest(layer, option),
                 )?;
                 Network::new(blocks.into_iter().map(|(_, block)| block).collect())?;
             }
@@ -238,19 +241,19 @@ impl Space {
     }
 
     /// Every canonical genotype with the same option in all layers, at full depth, for each input shape: together
-    /// they hold every block of the space at least once.
+    /// they hold every block of the space at least once. Where layers are skipped there is nothing to hold.
     pub fn covering(&self) -> Vec<Genotype> {
         let longest = self.stages.iter().map(|stage| stage.options.len()).max().unwrap_or(1);
         let mut genotypes = Vec::new();
         for resolution in 0..self.inputs.len() {
-            for option in 0..longest {
+            for option in (0..longest).filter(|&option| !self.skips(option)) {
                 let mut genotype = self.largest();
                 if let Some(index) = self.resolution {
                     genotype.0[index] = resolution as u8;
                 }
                 for stage in &self.stages {
-                    for layer in &stage.layers {
-                        layer.set(&mut genotype, option % stage.options.len());
+                    for (index, layer) in stage.layers.iter().enumerate() {
+                        layer.set(&mut genotype, stage.nearest(index, option));
                     }
                 }
                 genotypes.push(genotype);
@@ -290,7 +293,11 @@ impl Space {
         let mut slots: Vec<(Slot, Vec<Block>)> = Vec::new();
         for option in 0..longest {
             let placed = self
-                .place(input, |stage| stage.layers.len(), |stage, _| option % stage.options.len())
+                .place(
+                    input,
+                    |stage| stage.layers.len(),
+                    |stage, layer| stage.nearest(layer, option),
+                )
                 .expect("a space is checked when it is built");
             for (slot, block) in placed {
                 match slots.iter_mut().find(|(known, _)| *known == slot) {
@@ -315,11 +322,13 @@ impl Space {
 
     /// Base-10 logarithm of the number of canonical genotypes.
     pub fn log10_size(&self) -> f64 {
-        let stages = self.stages.iter().map(|stage| {
-            let options = stage.options.len() as f64;
-            stage.depths.iter().map(|&depth| options.powi(depth as i32)).sum::<f64>().log10()
-        });
+        let stages = self.stages.iter().map(|stage| stage.size().log10());
         stages.sum::<f64>() + (self.inputs.len() as f64).log10()
+    }
+
+    /// Whether an option leaves every layer out that can be.
+    fn skips(&self, option: usize) -> bool {
+        self.stages.iter().all(|stage| stage.skips(option))
     }
 
     fn place(

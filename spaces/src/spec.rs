@@ -5,10 +5,12 @@ use serde::{Deserialize, Serialize};
 use crate::{Activation, Block, Error, Op, Result, Shape};
 
 /// The presets, by name.
-pub const PRESETS: [(&str, &str); 4] = [
+pub const PRESETS: [(&str, &str); 6] = [
     ("ofa-mbv3", include_str!("../presets/ofa-mbv3.toml")),
     ("ofa-mbv3-multi", include_str!("../presets/ofa-mbv3-multi.toml")),
     ("ofa-28", include_str!("../presets/ofa-28.toml")),
+    ("proxyless", include_str!("../presets/proxyless.toml")),
+    ("proxyless-28", include_str!("../presets/proxyless-28.toml")),
     ("nas-bench-macro", include_str!("../presets/nas-bench-macro.toml")),
 ];
 
@@ -60,7 +62,8 @@ pub struct StageSpec {
     /// Activation of the MBConvs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activation: Option<String>,
-    /// Templates to choose from; `identity` is a skip, or a strided 1x1 convolution where the shape changes.
+    /// Templates to choose from. `identity` is a skip, or a strided 1x1 convolution where the shape changes. `skip`,
+    /// which comes first, leaves a layer out and is an option only where the shape does not change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ops: Vec<String>,
 }
@@ -81,6 +84,7 @@ pub(crate) struct Template {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Kind {
     Identity,
+    Skip,
     Conv,
     Separable,
     MbConv,
@@ -104,6 +108,7 @@ impl Template {
         let mut words = text.split_whitespace();
         let kind = match words.next() {
             Some("identity") => Kind::Identity,
+            Some("skip") => Kind::Skip,
             Some("conv") => Kind::Conv,
             Some("dsconv") => Kind::Separable,
             Some("mbconv") => Kind::MbConv,
@@ -111,7 +116,7 @@ impl Template {
             Some("linear") => Kind::Linear,
             _ => {
                 return Err(fail(
-                    "expected identity, conv, dsconv, mbconv, pool or linear first".into(),
+                    "expected identity, skip, conv, dsconv, mbconv, pool or linear first".into(),
                 ));
             }
         };
@@ -153,7 +158,7 @@ impl Template {
         Some(())
     }
 
-    /// The block on `input`; none for an identity that changes nothing.
+    /// The block on `input`; none for a skip, and for an identity that changes nothing.
     pub(crate) fn block(&self, input: Shape, stride: usize, width: usize) -> Result<Option<Block>> {
         let (kernel, activation) = (self.kernel, self.activation);
         let same = stride == 1 && input.channels == width;
@@ -161,6 +166,7 @@ impl Template {
             |channels: usize| self.squeeze.map(|ratio| make_divisible(channels as f64 * ratio, 8));
         let op = match self.kind {
             Kind::Identity if same => return Ok(None),
+            Kind::Skip => return Ok(None),
             Kind::Identity => Op::Conv { kernel: 1, stride, activation: Activation::None },
             Kind::Conv => Op::Conv { kernel, stride, activation },
             Kind::Separable => {

@@ -2,7 +2,7 @@
 
 use crate::{
     Activation, Choice, ChoiceKind, Genotype,
-    spec::{StageSpec, Template},
+    spec::{Kind, StageSpec, Template},
 };
 
 #[derive(Clone, Debug)]
@@ -11,23 +11,27 @@ pub(crate) struct Stage {
     pub(crate) stride: usize,
     pub(crate) depths: Vec<usize>,
     pub(crate) depth: Option<usize>,
-    /// Every template of a layer: kernels x expansion ratios (the ratio runs fastest), or the listed ops.
+    /// Every template of a layer: kernels x expansion ratios (the ratio runs fastest), or the listed ops, of which a
+    /// `skip` comes first.
     pub(crate) options: Vec<Template>,
     pub(crate) layers: Vec<LayerChoices>,
 }
 
-/// The indices of a layer's choices; a layer's option is `major * minor_size + minor`.
+/// The indices of a layer's choices; a layer's option is `first + major * minor_size + minor`.
 #[derive(Clone, Debug)]
 pub(crate) struct LayerChoices {
     major: Option<usize>,
     minor: Option<usize>,
     minor_size: usize,
+    /// Its first option: 1 where the shape changes and cannot be skipped.
+    first: usize,
 }
 
 impl Stage {
     pub(crate) fn new(
         index: usize,
         spec: &StageSpec,
+        inputs: usize,
         choices: &mut Vec<Choice>,
     ) -> std::result::Result<Self, String> {
         let options = options(spec)?;
@@ -41,6 +45,8 @@ impl Stage {
             let least = spec.depth.iter().position(|&depth| depth > layer).unwrap_or(0) as u8;
             let condition = depth.filter(|_| least > 0).map(|choice| (choice, least));
             let minor_size = spec.expand.len().max(1);
+            let changes = layer == 0 && (spec.stride > 1 || spec.width != inputs);
+            let first = usize::from(changes && options[0].kind == Kind::Skip);
             let (major, minor) = if spec.ops.is_empty() {
                 let (kernel, expand) = (
                     ChoiceKind::Kernel { stage: index, layer },
@@ -53,13 +59,13 @@ impl Stage {
                     add_choice(
                         choices,
                         ChoiceKind::Op { stage: index, layer },
-                        options.len(),
+                        options.len() - first,
                         condition,
                     ),
                     None,
                 )
             };
-            layers.push(LayerChoices { major, minor, minor_size });
+            layers.push(LayerChoices { major, minor, minor_size, first });
         }
         Ok(Self {
             width: spec.width,
@@ -70,16 +76,34 @@ impl Stage {
             layers,
         })
     }
+
+    /// The option of a layer nearest to `option`, which counts on from the first again where there are fewer.
+    pub(crate) fn nearest(&self, layer: usize, option: usize) -> usize {
+        (option % self.options.len()).max(self.layers[layer].first)
+    }
+
+    /// Whether no layer has a block of its own at `option`.
+    pub(crate) fn skips(&self, option: usize) -> bool {
+        self.options[option % self.options.len()].kind == Kind::Skip
+    }
+
+    /// How many networks its layers can form.
+    pub(crate) fn size(&self) -> f64 {
+        let options = |layer: &LayerChoices| (self.options.len() - layer.first) as f64;
+        let size = |&depth: &usize| self.layers[..depth].iter().map(options).product::<f64>();
+        self.depths.iter().map(size).sum()
+    }
 }
 
 impl LayerChoices {
     pub(crate) fn option(&self, genotype: &Genotype) -> usize {
         let value =
             |choice: Option<usize>| choice.map_or(0, |index| usize::from(genotype.0[index]));
-        value(self.major) * self.minor_size + value(self.minor)
+        self.first + value(self.major) * self.minor_size + value(self.minor)
     }
 
     pub(crate) fn set(&self, genotype: &mut Genotype, option: usize) {
+        let option = option - self.first;
         if let Some(index) = self.major {
             genotype.0[index] = (option / self.minor_size) as u8;
         }
@@ -104,11 +128,16 @@ fn options(spec: &StageSpec) -> std::result::Result<Vec<Template>, String> {
                 "expected either `ops`, or `kernel`, `expand`, `activation` and `squeeze`".into()
             );
         }
-        return spec
+        let parsed: Vec<Template> = spec
             .ops
             .iter()
             .map(|op| Template::parse(op).map_err(|error| error.to_string()))
-            .collect();
+            .collect::<std::result::Result<_, _>>()?;
+        let skip = parsed.iter().rposition(|op| op.kind == Kind::Skip);
+        if skip.is_some_and(|place| place > 0) || parsed.len() == 1 && skip.is_some() {
+            return Err("expected `skip` first among `ops`, and another op after it".into());
+        }
+        return Ok(parsed);
     }
     if !ascending(&spec.kernel) || spec.kernel.iter().any(|side| side.is_multiple_of(2)) {
         return Err("expected ascending, odd `kernel` sides".into());

@@ -141,7 +141,7 @@ impl Strategy for Watched<'_> {
 
 #[test]
 fn proposals_are_in_the_space_and_only_feasible_ones_are_told() {
-    for preset in ["ofa-28", "nas-bench-macro"] {
+    for preset in ["ofa-28", "nas-bench-macro", "proxyless-28"] {
         let space = Space::preset(preset).unwrap();
         let budget_s = Counted::new(&space).budget(&space, 0.4);
         for name in STRATEGIES {
