@@ -254,6 +254,9 @@ pub(crate) struct Search {
     /// Seed of the search.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// Threads on which a predictor scores; the result does not depend on them. Default: all cores.
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
     /// Journal to write, and to go on from.
     #[arg(long, value_name = "FILE")]
     pub(crate) journal: Option<PathBuf>,

@@ -36,7 +36,7 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
     let mut progress = Progress::new();
     let mut inner = Progress::new();
     let mut inner = inner.of_search();
-    let mut accuracy = source.accuracy(&space, &mut inner)?;
+    let mut accuracy = source.accuracy(&space, threads(args.threads), &mut inner)?;
     let search = Loop {
         space: &space,
         strategy: strategy.as_mut(),
@@ -53,6 +53,11 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
         return output::json(&Shown { result: &result, percentile: args.percentile });
     }
     print(&result, args.percentile)
+}
+
+fn threads(asked: Option<u16>) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    asked.map_or_else(cores, usize::from)
 }
 
 /// What is printed as JSON.
@@ -102,11 +107,12 @@ impl Source {
     fn accuracy<'a>(
         self,
         space: &Space,
+        threads: usize,
         progress: &'a mut dyn FnMut(netfit_search::Progress),
     ) -> Result<Box<dyn Accuracy + 'a>> {
         Ok(match self {
             Self::Csv(option) => Box::new(CsvAccuracy::load(&option, space)?),
-            Self::Predictor(path) => Box::new(Mlp::load(&path, space)?),
+            Self::Predictor(path) => Box::new(Mlp::load(&path, space)?.with_threads(threads)?),
             Self::Supernet(_, process) => Box::new(Owned { process, progress }),
         })
     }

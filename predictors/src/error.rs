@@ -69,6 +69,14 @@ pub enum Error {
         /// Expected and found.
         reason: String,
     },
+    /// Threads that cannot be started.
+    #[error("cannot start {threads} threads: {source}; hint: ask for fewer")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// Why they cannot be started.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     /// A predictor file that is not one, or is damaged.
     #[error("predictor `{path}`: {reason}; hint: fit it again")]
     Predictor {

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Error, Mlp, Result,
     dense::{Dense, Layers},
+    inference::Inference,
 };
 
 /// Files of another version are refused.
@@ -114,6 +115,7 @@ impl Mlp {
             base: header.base,
             scale: header.scale,
             networks: header.networks,
+            inference: Inference::default(),
         })
     }
 }

@@ -28,6 +28,7 @@ mod dense;
 mod error;
 mod evaluate;
 mod file;
+mod inference;
 mod known;
 mod latency;
 mod mlp;

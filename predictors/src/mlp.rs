@@ -6,11 +6,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Accuracy, Error, Result,
     dense::{Adam, Layers, Pass},
+    inference::Inference,
 };
-
-/// Genotypes a batch of a prediction; fixed, and the last batch is filled up, so that a genotype's prediction does
-/// not depend on its company.
-const ROWS: usize = 64;
 
 /// How an [`Mlp`] is fitted.
 ///
@@ -62,7 +59,7 @@ impl Default for MlpOptions {
 /// in the authors' recipe. Departures: the head is fitted to standardised accuracies (`scale` is their standard
 /// deviation; where all are equal nothing is fitted and the mean is predicted for every genotype), its learning rate falls
 /// along a cosine, and biases are not decayed. The same data, options and processor give the same predictor, bit for
-/// bit: products run on one thread.
+/// bit: products run on one thread. So do predictions, whatever the number of threads: batches have a fixed size.
 #[derive(Clone, Debug)]
 pub struct Mlp {
     pub(crate) space: Space,
@@ -70,6 +67,7 @@ pub struct Mlp {
     pub(crate) base: f64,
     pub(crate) scale: f64,
     pub(crate) networks: usize,
+    pub(crate) inference: Inference,
 }
 
 impl Mlp {
@@ -92,8 +90,14 @@ impl Mlp {
         widths.push(1);
         let mut random = Random::new(options.seed, "predictor/initialisation");
         let layers = Layers::new(&widths, &mut random);
-        let mut predictor =
-            Self { space: space.clone(), layers, base, scale, networks: known.len() };
+        let mut predictor = Self {
+            space: space.clone(),
+            layers,
+            base,
+            scale,
+            networks: known.len(),
+            inference: Inference::default(),
+        };
         if !constant {
             predictor.train(known, options)?;
         }
@@ -145,19 +149,23 @@ impl Mlp {
         self.networks
     }
 
+    /// Predicts on so many threads; 1 where this is not said. Predictions are the same, bit for bit.
+    ///
+    /// # Errors
+    /// Threads that cannot be started.
+    pub fn with_threads(self, threads: usize) -> Result<Self> {
+        Ok(Self { inference: Inference::new(threads)?, ..self })
+    }
+
     /// The predicted accuracy of each genotype.
     pub fn predict(&self, genotypes: &[Genotype]) -> Vec<f64> {
-        let width = self.space.encoding_width();
-        let mut pass = Pass::new(&self.layers, ROWS);
-        let mut predicted = Vec::with_capacity(genotypes.len());
-        for batch in genotypes.chunks(ROWS) {
-            for (row, genotype) in pass.input().chunks_exact_mut(width).zip(batch) {
-                self.space.encode(genotype, row);
-            }
-            let heads = pass.forward(&self.layers)[..batch.len()].iter();
-            predicted.extend(heads.map(|&head| self.base + self.scale * f64::from(head)));
-        }
-        predicted
+        self.predict_in(&mut self.inference.clone(), genotypes)
+    }
+
+    fn predict_in(&self, inference: &mut Inference, genotypes: &[Genotype]) -> Vec<f64> {
+        let mut heads = vec![0.0; genotypes.len()];
+        inference.run(&self.layers, &self.space, genotypes, &mut heads);
+        heads.into_iter().map(|head| self.base + self.scale * f64::from(head)).collect()
     }
 }
 
@@ -167,7 +175,10 @@ impl Accuracy for Mlp {
     }
 
     fn accuracies(&mut self, genotypes: &[Genotype]) -> Result<Vec<f64>> {
-        Ok(self.predict(genotypes))
+        let mut inference = std::mem::take(&mut self.inference);
+        let predicted = self.predict_in(&mut inference, genotypes);
+        self.inference = inference;
+        Ok(predicted)
     }
 }
 

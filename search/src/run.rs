@@ -83,7 +83,9 @@ pub struct SearchResult {
     pub budget_s: f64,
     /// How long it took.
     pub seconds: f64,
-    /// Evaluations a second.
+    /// Of the evaluations, those that the accuracy source scored; the journal knew the others.
+    pub scored: usize,
+    /// Networks scored a second.
     pub networks_per_second: f64,
     /// Every network scored, in order.
     #[serde(skip)]
@@ -126,33 +128,30 @@ impl Search<'_> {
         let fastest = feasible_fastest(self.space, self.latency, options.budget_s)?;
         let mut pool = Pool::new(self.latency, options.budget_s);
         let (mut evaluated, mut best): (Vec<Evaluated>, usize) = (Vec::new(), 0);
-        let (mut proposals, mut rejected) = (0, 0);
+        let (mut rejected, mut scored) = (0, 0);
         let ended = loop {
             if evaluated.len() >= options.evaluations {
                 break Ended::Evaluations;
             }
             let most = options.batch.min(options.evaluations - evaluated.len());
-            let asked = self.strategy.ask(most);
-            proposals += asked.len();
-            let exhausted = asked.is_empty();
-            let count = asked.len();
-            let mut admitted = pool.admit(asked);
-            admitted.truncate(most);
-            rejected = if admitted.is_empty() { rejected + count } else { 0 };
-            if exhausted || rejected >= options.rejections {
+            let before = pool.proposals;
+            pool.clear();
+            self.strategy.offer(most, &mut |genotype| pool.admit(genotype, most));
+            let offered = pool.proposals - before;
+            rejected = if pool.genotypes.is_empty() { rejected + offered } else { 0 };
+            if offered == 0 || rejected >= options.rejections {
                 if !evaluated.is_empty() {
-                    break if exhausted { Ended::Exhausted } else { Ended::Stalled };
+                    break if offered == 0 { Ended::Exhausted } else { Ended::Stalled };
                 }
                 rejected = 0;
-                admitted = pool.admit(vec![fastest.clone()]);
+                pool.admit(&fastest, 1);
             }
-            let scored = self.score(admitted)?;
-            self.strategy.tell(&scored);
-            for network in scored {
-                evaluated.push(network);
-                let last = evaluated.len() - 1;
-                if evaluated[last].better_first(&evaluated[best]) == Ordering::Less {
-                    best = last;
+            let told = evaluated.len();
+            scored += self.score(&pool, &mut evaluated)?;
+            self.strategy.tell(&evaluated[told..]);
+            for place in told..evaluated.len() {
+                if evaluated[place].better_first(&evaluated[best]) == Ordering::Less {
+                    best = place;
                 }
             }
             if let Some(best) = evaluated.get(best) {
@@ -160,41 +159,46 @@ impl Search<'_> {
             }
         };
         let seconds = start.elapsed().as_secs_f64();
-        Ok(result(evaluated, best, proposals, ended, options.budget_s, seconds))
+        let found = Found { evaluated, best, scored, proposals: pool.proposals, ended };
+        Ok(found.result(options.budget_s, seconds))
     }
 
-    /// Accuracies from the journal where it has them, the others from the source; these are then journalled.
-    fn score(&mut self, admitted: Vec<(Genotype, Latency)>) -> Result<Vec<Evaluated>> {
-        if admitted.is_empty() {
-            return Ok(Vec::new());
+    /// Appends what was admitted with its accuracies: those of the journal where it has them, the others from the source;
+    /// these are then journalled. Returns how many the source scored.
+    fn score(&mut self, pool: &Pool<'_>, evaluated: &mut Vec<Evaluated>) -> Result<usize> {
+        if pool.genotypes.is_empty() {
+            return Ok(0);
         }
         let source = self.accuracy.source();
-        let known = |genotype: &Genotype| self.journal.as_ref()?.known(&source, genotype);
+        let networks = pool.genotypes.iter().zip(&pool.latencies);
+        let Some(journal) = self.journal.as_deref_mut() else {
+            let found = self.accuracy.accuracies(&pool.genotypes)?;
+            check(&source, &pool.genotypes, &found)?;
+            let network = |((genotype, latency), accuracy): ((&Genotype, &Latency), f64)| {
+                Evaluated::new(genotype.clone(), accuracy, latency)
+            };
+            evaluated.extend(networks.zip(found).map(network));
+            return Ok(pool.genotypes.len());
+        };
         let known: Vec<Option<f64>> =
-            admitted.iter().map(|(genotype, _)| known(genotype)).collect();
-        let unknown: Vec<Genotype> = admitted
-            .iter()
-            .zip(&known)
-            .filter(|(_, known)| known.is_none())
-            .map(|((genotype, _), _)| genotype.clone())
-            .collect();
+            pool.genotypes.iter().map(|genotype| journal.known(&source, genotype)).collect();
+        let missing = pool.genotypes.iter().zip(&known).filter(|(_, known)| known.is_none());
+        let unknown: Vec<Genotype> = missing.map(|(genotype, _)| genotype.clone()).collect();
         let found =
             if unknown.is_empty() { Vec::new() } else { self.accuracy.accuracies(&unknown)? };
         check(&source, &unknown, &found)?;
         let mut found = found.into_iter();
-        let (mut scored, mut fresh) = (Vec::with_capacity(admitted.len()), Vec::new());
-        for ((genotype, latency), known) in admitted.into_iter().zip(known) {
+        let mut fresh = Vec::with_capacity(unknown.len());
+        for ((genotype, latency), known) in networks.zip(known) {
             let accuracy = known.or_else(|| found.next()).unwrap_or(f64::NAN);
-            let network = Evaluated::new(genotype, accuracy, &latency);
-            if known.is_none() && self.journal.is_some() {
+            let network = Evaluated::new(genotype.clone(), accuracy, latency);
+            if known.is_none() {
                 fresh.push(network.clone());
             }
-            scored.push(network);
+            evaluated.push(network);
         }
-        if let Some(journal) = self.journal.as_deref_mut() {
-            journal.append(&source, &fresh)?;
-        }
-        Ok(scored)
+        journal.append(&source, &fresh)?;
+        Ok(fresh.len())
     }
 }
 
@@ -203,19 +207,47 @@ struct Pool<'a> {
     latency: &'a dyn LatencyModel,
     budget_s: f64,
     seen: HashSet<Genotype>,
+    proposals: usize,
+    /// Admitted since it was last cleared, with their latencies.
+    genotypes: Vec<Genotype>,
     latencies: Vec<Latency>,
+    /// The latency of the last proposal.
+    last: Vec<Latency>,
 }
 
 impl<'a> Pool<'a> {
     fn new(latency: &'a dyn LatencyModel, budget_s: f64) -> Self {
-        Self { latency, budget_s, seen: HashSet::new(), latencies: Vec::new() }
+        Self {
+            latency,
+            budget_s,
+            seen: HashSet::new(),
+            proposals: 0,
+            genotypes: Vec::new(),
+            latencies: Vec::new(),
+            last: Vec::new(),
+        }
     }
 
-    fn admit(&mut self, asked: Vec<Genotype>) -> Vec<(Genotype, Latency)> {
-        self.latency.latencies(&asked, &mut self.latencies);
-        let timed = asked.into_iter().zip(self.latencies.iter().copied());
-        let within = timed.filter(|(_, latency)| latency.high_s <= self.budget_s);
-        within.filter(|(genotype, _)| self.seen.insert(genotype.clone())).collect()
+    fn clear(&mut self) {
+        self.genotypes.clear();
+        self.latencies.clear();
+    }
+
+    /// Whether a proposal is taken: feasible, new and no more than `most` of them.
+    fn admit(&mut self, genotype: &Genotype, most: usize) -> bool {
+        self.proposals += 1;
+        if self.genotypes.len() >= most {
+            return false;
+        }
+        self.latency.latencies(std::slice::from_ref(genotype), &mut self.last);
+        let feasible = |latency: &&Latency| latency.high_s <= self.budget_s;
+        let Some(&latency) = self.last.first().filter(feasible) else { return false };
+        if !self.seen.insert(genotype.clone()) {
+            return false;
+        }
+        self.genotypes.push(genotype.clone());
+        self.latencies.push(latency);
+        true
     }
 }
 
@@ -261,25 +293,32 @@ fn report(done: usize, total: usize, best: &Evaluated) -> Progress {
     }
 }
 
-fn result(
+/// What a search has when it ends.
+struct Found {
     evaluated: Vec<Evaluated>,
+    /// The place of the best.
     best: usize,
+    scored: usize,
     proposals: usize,
     ended: Ended,
-    budget_s: f64,
-    seconds: f64,
-) -> SearchResult {
-    let points: Vec<(f64, f64)> =
-        evaluated.iter().map(|network| (network.accuracy, network.latency_s)).collect();
-    SearchResult {
-        best: evaluated[best].clone(),
-        pareto: front(&points).into_iter().map(|place| evaluated[place].clone()).collect(),
-        evaluations: evaluated.len(),
-        proposals,
-        ended,
-        budget_s,
-        seconds,
-        networks_per_second: evaluated.len() as f64 / seconds.max(f64::MIN_POSITIVE),
-        evaluated,
+}
+
+impl Found {
+    fn result(self, budget_s: f64, seconds: f64) -> SearchResult {
+        let Self { evaluated, best, scored, proposals, ended } = self;
+        let points: Vec<(f64, f64)> =
+            evaluated.iter().map(|network| (network.accuracy, network.latency_s)).collect();
+        SearchResult {
+            best: evaluated[best].clone(),
+            pareto: front(&points).into_iter().map(|place| evaluated[place].clone()).collect(),
+            evaluations: evaluated.len(),
+            proposals,
+            ended,
+            budget_s,
+            seconds,
+            scored,
+            networks_per_second: scored as f64 / seconds.max(f64::MIN_POSITIVE),
+            evaluated,
+        }
     }
 }

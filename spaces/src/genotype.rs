@@ -3,14 +3,16 @@
 use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 
 /// One value for each choice of a space, in the space's order; prints as one digit (base 36) a choice.
 ///
 /// Spaces hand out canonical genotypes only: a choice that is inactive under the others is 0, so equal networks
-/// have equal genotypes. Text becomes a genotype of a space through [`crate::Space::parse`].
+/// have equal genotypes. Text becomes a genotype of a space through [`crate::Space::parse`]. Up to 64 choices are held in
+/// place: a search copies millions of genotypes, and none of them should cost an allocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Genotype(pub(crate) Vec<u8>);
+pub struct Genotype(pub(crate) SmallVec<[u8; 64]>);
 
 impl Genotype {
     /// The values, one for each choice.

@@ -237,7 +237,7 @@ impl Space {
 
     /// The genotype with every choice at its first value.
     pub fn smallest(&self) -> Genotype {
-        Genotype(vec![0; self.choices.len()])
+        Genotype(smallvec::smallvec![0; self.choices.len()])
     }
 
     /// Every canonical genotype with the same option in all layers, at full depth, for each input shape: together

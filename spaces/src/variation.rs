@@ -88,13 +88,19 @@ impl Space {
     /// (Once-for-All, section 3.4).
     pub fn encode(&self, genotype: &Genotype, row: &mut [f32]) {
         row.fill(0.0);
-        let mut offset = 0;
-        for (index, choice) in self.encoded() {
-            if self.active(genotype, index) {
-                row[offset + usize::from(genotype.0[index])] = 1.0;
-            }
-            offset += choice.size;
+        for place in self.encoded_ones(genotype) {
+            row[place] = 1.0;
         }
+    }
+
+    /// The places of the ones in [`Space::encode`]'s row, ascending.
+    pub fn encoded_ones(&self, genotype: &Genotype) -> impl Iterator<Item = usize> {
+        let mut offset = 0;
+        self.encoded().filter_map(move |(index, choice)| {
+            let place = offset + usize::from(genotype.0[index]);
+            offset += choice.size;
+            self.active(genotype, index).then_some(place)
+        })
     }
 }
 

@@ -31,6 +31,7 @@ fn run(seed: u64, networks: &[(f64, f64)]) -> CompareRun {
             proposals: networks.len(),
             ended: Ended::Evaluations,
             budget_s: 10.0,
+            scored: 0,
             seconds: 0.0,
             networks_per_second: 0.0,
             evaluated,

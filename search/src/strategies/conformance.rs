@@ -110,18 +110,23 @@ struct Watched<'a> {
 }
 
 impl Strategy for Watched<'_> {
-    fn ask(&mut self, most: usize) -> Vec<Genotype> {
-        let asked = self.inner.ask(most);
-        assert!(asked.len() <= most);
-        for genotype in &asked {
-            assert_eq!(
-                self.space.parse(&genotype.to_string()).unwrap(),
-                *genotype,
-                "canonical and in the space"
-            );
-        }
-        self.last.clone_from(&asked);
-        asked
+    fn ask(&mut self, _: usize) -> Vec<Genotype> {
+        unreachable!("the loop takes offers")
+    }
+
+    fn offer(&mut self, most: usize, admit: &mut dyn FnMut(&Genotype) -> bool) {
+        let Self { inner, space, last, .. } = self;
+        let mut taken = 0;
+        last.clear();
+        inner.offer(most, &mut |genotype| {
+            let parsed = space.parse(&genotype.to_string()).unwrap();
+            assert_eq!(parsed, *genotype, "canonical and in the space");
+            assert!(taken < most, "no more than were asked for");
+            last.push(genotype.clone());
+            let admitted = admit(genotype);
+            taken += usize::from(admitted);
+            admitted
+        });
     }
 
     fn tell(&mut self, evaluated: &[Evaluated]) {
@@ -155,6 +160,20 @@ fn proposals_are_in_the_space_and_only_feasible_ones_are_told() {
             let highest = result.evaluated.iter().map(|n| n.accuracy).fold(0.0, f64::max);
             assert!((result.best.accuracy - highest).abs() < 1e-12);
             assert_eq!(result.pareto.last(), Some(&result.best));
+        }
+    }
+}
+
+#[test]
+fn a_proposal_is_of_the_space_and_no_more_come_than_were_asked_for() {
+    for preset in ["ofa-28", "nas-bench-macro"] {
+        let space = Space::preset(preset).unwrap();
+        for name in STRATEGIES {
+            let asked = strategy(name, &space, 3).unwrap().ask(30);
+            assert!((1..=30).contains(&asked.len()), "{name}");
+            for genotype in asked {
+                assert_eq!(space.parse(&genotype.to_string()).unwrap(), genotype, "{name}");
+            }
         }
     }
 }

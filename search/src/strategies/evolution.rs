@@ -1,7 +1,5 @@
 //! The evolutionary search of Once-for-All.
 
-use std::collections::HashMap;
-
 use netfit_spaces::{ChoiceKind, Genotype, Random, Space};
 use serde::{Deserialize, Serialize};
 
@@ -94,8 +92,6 @@ pub struct Evolution {
     mutants: usize,
     /// Proposals in this generation.
     proposed: usize,
-    /// The last proposals, and whether they came by mutation.
-    pending: HashMap<Genotype, bool>,
 }
 
 impl Evolution {
@@ -114,15 +110,17 @@ impl Evolution {
             children: Vec::new(),
             mutants: 0,
             proposed: 0,
-            pending: HashMap::new(),
         })
     }
 
+    /// Whether this generation has had all the proposals that it gets.
+    fn tired(&self) -> bool {
+        self.proposed >= self.options.tries.saturating_mul(self.options.population)
+    }
+
     fn complete(&self) -> bool {
-        let Self { options, children, parents, .. } = self;
-        let tired = self.proposed >= options.tries.saturating_mul(options.population);
-        let someone = !(children.is_empty() && parents.is_empty());
-        children.len() >= options.population || (tired && someone)
+        let someone = !(self.children.is_empty() && self.parents.is_empty());
+        self.children.len() >= self.options.population || (self.tired() && someone)
     }
 
     fn next_generation(&mut self) {
@@ -156,36 +154,43 @@ impl Evolution {
 
 impl Strategy for Evolution {
     fn ask(&mut self, most: usize) -> Vec<Genotype> {
+        let mut asked = Vec::new();
+        self.offer(most, &mut |genotype| {
+            asked.push(genotype.clone());
+            true
+        });
+        asked
+    }
+
+    fn offer(&mut self, most: usize, admit: &mut dyn FnMut(&Genotype) -> bool) {
         if self.complete() {
             self.next_generation();
         }
         if self.generation > self.options.generations {
-            return Vec::new();
+            return;
         }
-        let population = self.options.population;
-        let count = most.min(population - self.children.len());
-        let wanted = (self.options.mutated * population as f64).round() as usize;
-        let mutants = wanted.saturating_sub(self.mutants).min(count);
-        self.proposed += count;
-        self.pending.clear();
-        let propose = |child: usize| {
-            let mutant = child < mutants;
-            let genotype = match (self.generation, mutant) {
+        let EvolutionOptions { population, mutated, .. } = self.options;
+        let mutants = (mutated * population as f64).round() as usize;
+        let mut missing = most.min(population - self.children.len());
+        while missing > 0 {
+            let mutant = self.generation > 0 && self.mutants < mutants;
+            let child = match (self.generation, mutant) {
                 (0, _) => self.space.sample(&mut self.random),
                 (_, true) => self.mutant(),
                 (_, false) => self.cross(),
             };
-            self.pending.entry(genotype.clone()).or_insert(mutant);
-            genotype
-        };
-        (0..count).map(propose).collect()
+            self.proposed += 1;
+            if admit(&child) {
+                self.mutants += usize::from(mutant);
+                missing -= 1;
+            } else if self.tired() {
+                return;
+            }
+        }
     }
 
     fn tell(&mut self, evaluated: &[Evaluated]) {
-        for child in evaluated {
-            self.mutants += usize::from(self.pending.remove(&child.genotype) == Some(true));
-            self.children.push(child.clone());
-        }
+        self.children.extend_from_slice(evaluated);
     }
 }
 
@@ -219,18 +224,15 @@ mod tests {
         evolution.tell(&rest);
         start.extend(rest);
         start.sort_by(Evaluated::better_first);
-        let children = evolution.ask(50);
+        // As the loop does: some children are refused, each genotype is taken once.
+        let (mut offered, mut taken) = (0, HashSet::new());
+        evolution.offer(50, &mut |child| {
+            offered += 1;
+            offered % 3 > 0 && taken.insert(child.clone())
+        });
         assert_eq!(evolution.parents, start[..5]);
-        assert_eq!(children.len(), 20);
-        assert!(children[..10].iter().all(|child| evolution.pending[child]));
-        assert!(children[10..].iter().any(|child| !evolution.pending[child]));
-        // As the loop does: each genotype once.
-        let mutants: HashSet<_> = children[..8].iter().cloned().collect();
-        evolution.tell(&scored(mutants.iter().cloned().collect()));
-        let rest = evolution.ask(50);
-        assert_eq!(rest.len(), 20 - mutants.len());
-        let mutated = rest.iter().take_while(|child| evolution.pending[*child]).count();
-        assert!(mutated >= 10 - mutants.len(), "{mutated} after {}", mutants.len());
+        assert_eq!((taken.len(), evolution.mutants), (20, 10));
+        assert!(offered >= 29, "{offered}");
     }
 
     #[test]

@@ -44,6 +44,17 @@ pub trait Strategy {
     /// Those of the last proposals that were feasible and new, scored, in the same order. Now and then it is a
     /// network that was not proposed: the fastest one, where nothing else was found within the budget.
     fn tell(&mut self, evaluated: &[Evaluated]);
+
+    /// Offers genotypes to `admit`, which takes those that are feasible and new, until it has taken `most` or the
+    /// strategy wants to hear first what became of them. Nothing offered: as nothing asked.
+    ///
+    /// By default what [`Strategy::ask`] proposes is offered once. A strategy whose proposals do not hang on each
+    /// other goes on, so that the networks that are scored together are as many as were asked for.
+    fn offer(&mut self, most: usize, admit: &mut dyn FnMut(&Genotype) -> bool) {
+        for genotype in self.ask(most) {
+            admit(&genotype);
+        }
+    }
 }
 
 /// What strategies that learn from rewards aim at.
@@ -59,7 +70,8 @@ pub struct StrategyOptions {
     pub reward: Option<Reward>,
 }
 
-/// A strategy by its name, with its default options; one that learns from rewards learns from the accuracy.
+/// A strategy by its name, with its default options; one that learns from rewards learns from the accuracy, and evolution
+/// has as many generations as the loop lets it have.
 ///
 /// # Errors
 /// An unknown name.
@@ -93,7 +105,9 @@ pub fn strategy_with(
         }
         "evolution" => {
             plain("evolution")?;
-            Box::new(Evolution::new(space, EvolutionOptions::default(), seed)?)
+            // The loop bounds the evaluations.
+            let options = EvolutionOptions { generations: usize::MAX, ..Default::default() };
+            Box::new(Evolution::new(space, options, seed)?)
         }
         "aging-evolution" => {
             plain("aging-evolution")?;
