@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use netfit_data::DataSpec;
-use netfit_spaces::{Genotype, SpaceSpec};
+use netfit_spaces::{Genotype, SpaceSpec, short_hash};
 use serde::{Deserialize, Serialize};
 
 /// One request.
@@ -15,8 +15,11 @@ use serde::{Deserialize, Serialize};
 // One is made for each request, which takes far longer than moving it.
 #[allow(clippy::large_enum_variant)]
 pub enum Request {
-    /// Names the space, the data and the run folder of all that follows.
+    /// Names the space, the data and the run folder of all that follows. Any space can be opened.
     Open(Open),
+    /// Makes the supernet, or reads its last checkpoint: what cannot be trained as one is refused now. Done without a
+    /// value.
+    Prepare,
     /// Trains the supernet, or goes on from its last checkpoint. Done without a value.
     Train,
     /// Accuracy of subnets on the held-out part of the training set, each after BN re-calibration.
@@ -32,11 +35,21 @@ pub enum Request {
         /// Where its weights go.
         weights: PathBuf,
     },
+    /// Trains one network of its own from scratch, or goes on from its last checkpoint. Done with `{"accuracy": ...}` on
+    /// the held-out part of the training set, after BN re-calibration, a fraction of 1.
+    TrainNetwork {
+        /// The network.
+        genotype: Genotype,
+        /// How it is trained, with the settings of `Open` that [`Training::of_networks`] keeps.
+        scratch: Scratch,
+        /// Where its weights go, as `Extract` writes them; none: nowhere.
+        weights: Option<PathBuf>,
+    },
     /// Logits of a stand-alone network on the first images of the test set. Done with `{"logits": [[...], ...]}`.
     Logits {
         /// The network's genotype.
         genotype: Genotype,
-        /// Its weights, as `Extract` wrote them.
+        /// Its weights, as `Extract` or `TrainNetwork` wrote them.
         weights: PathBuf,
         /// How many images.
         images: usize,
@@ -126,6 +139,53 @@ impl Default for Training {
             calibration_images: 2000,
             checkpoint_steps: 500,
         }
+    }
+}
+
+impl Training {
+    /// The settings that decide what comes out: where it trains, its threads and its checkpoints may change from one
+    /// session to the next.
+    #[must_use]
+    pub fn fixed(&self) -> Self {
+        Self { threads: 0, checkpoint_steps: 0, device: String::new(), ..self.clone() }
+    }
+
+    /// Of those, the ones that networks trained from scratch share: batch, warm-up, momentum, weight decay, label
+    /// smoothing, dropout, augmentation, held-out images and calibration. The others are blanked.
+    #[must_use]
+    pub fn of_networks(&self) -> Self {
+        Self {
+            full_epochs: 0.0,
+            shrink_epochs: 0.0,
+            full_learning_rate: 0.0,
+            shrink_learning_rate: 0.0,
+            distillation: 0.0,
+            ..self.fixed()
+        }
+    }
+}
+
+/// How long and how fast a network is trained from scratch; everything else is [`Training`]'s.
+///
+/// SGD with Nesterov momentum, a linear warm-up and then half a cosine, cross-entropy with smoothed labels. MnasNet
+/// trains each network that it samples for 5 epochs, its proxy for a training in full (Tan et al., CVPR 2019,
+/// section 4).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scratch {
+    /// Epochs, more than 0; parts of one count.
+    pub epochs: f64,
+    /// Peak learning rate, more than 0.
+    pub learning_rate: f64,
+}
+
+impl Scratch {
+    /// The protocol's identity: accuracies are comparable only where it is the same. It covers every setting that
+    /// decides a result, the data (not the folder they lie in) and the seed.
+    pub fn protocol(&self, training: &Training, data: &DataSpec, seed: u64) -> String {
+        let data = data.clone().with_path("");
+        let text = serde_json::to_string(&(self, training.of_networks(), data, seed));
+        short_hash(&text.expect("plain structures of text and numbers"))
     }
 }
 

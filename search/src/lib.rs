@@ -71,6 +71,7 @@ mod progress;
 mod reward;
 mod run;
 mod select;
+mod sources;
 mod strategies;
 mod torch;
 
@@ -86,9 +87,10 @@ pub use progress::Progress;
 pub use reward::{REWARDS, Reward};
 pub use run::{Ended, Evaluated, Search, SearchOptions, SearchResult};
 pub use select::{equal_latency, feasible};
+pub use sources::{ScratchAccuracy, SupernetAccuracy};
 pub use strategies::{
     AdamOptions, AgingEvolution, AgingEvolutionOptions, Evolution, EvolutionOptions, MnasNet,
     MnasNetOptions, PolicyUpdate, ProxylessR, ProxylessROptions, RandomSearch, STRATEGIES,
     Strategy, StrategyOptions, Tunas, TunasOptions, strategy, strategy_with,
 };
-pub use torch::{SupernetAccuracy, TorchProcess};
+pub use torch::TorchProcess;

@@ -5,14 +5,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use netfit_predictors::Accuracy;
 use netfit_spaces::Genotype;
 use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
     Error, Progress, Result,
-    job::{Event, Open, Request},
+    job::{Event, Open, Request, Scratch},
     process::Process,
 };
 
@@ -134,6 +133,14 @@ impl TorchProcess {
             .map_err(|error| self.answer(name(request), &text, error.to_string()))
     }
 
+    /// Makes the supernet, or reads its last checkpoint.
+    ///
+    /// # Errors
+    /// As [`Self::request`]; a space that is not elastic.
+    pub fn prepare(&mut self) -> Result<()> {
+        self.request(&Request::Prepare, &mut |_| {}).map(drop)
+    }
+
     /// Trains the supernet, or goes on from its last checkpoint.
     ///
     /// # Errors
@@ -157,7 +164,6 @@ impl TorchProcess {
         }
         let request = Request::Evaluate { genotypes: genotypes.to_vec() };
         let Answer { accuracies } = self.typed(&request, progress)?;
-        let share = |accuracy: &f64| (0.0..=1.0).contains(accuracy);
         if accuracies.len() != genotypes.len() || !accuracies.iter().all(share) {
             let reason = format!("expected {} shares of 1", genotypes.len());
             return Err(self.answer("evaluate", &format!("{accuracies:?}"), reason));
@@ -172,6 +178,35 @@ impl TorchProcess {
     pub fn extract(&mut self, genotype: &Genotype, weights: &Path) -> Result<()> {
         let request = Request::Extract { genotype: genotype.clone(), weights: weights.to_owned() };
         self.request(&request, &mut |_| {}).map(drop)
+    }
+
+    /// Trains a network from scratch, or goes on with it; returns its accuracy on the held-out images, a fraction of 1.
+    /// Its weights are written where a file is named.
+    ///
+    /// # Errors
+    /// As [`Self::request`]; an accuracy that is no share.
+    pub fn train_network(
+        &mut self,
+        genotype: &Genotype,
+        scratch: &Scratch,
+        weights: Option<&Path>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<f64> {
+        #[derive(Deserialize)]
+        struct Answer {
+            accuracy: f64,
+        }
+        let request = Request::TrainNetwork {
+            genotype: genotype.clone(),
+            scratch: scratch.clone(),
+            weights: weights.map(Path::to_path_buf),
+        };
+        let Answer { accuracy } = self.typed(&request, progress)?;
+        if !share(&accuracy) {
+            let reason = "expected a share of 1".to_owned();
+            return Err(self.answer(name(&request), &accuracy.to_string(), reason));
+        }
+        Ok(accuracy)
     }
 
     /// Logits of a stand-alone network on the first `images` of the test set, `[images, classes]`.
@@ -199,31 +234,18 @@ impl TorchProcess {
     }
 }
 
-/// The supernet of a running [`TorchProcess`] as an accuracy source.
-pub struct SupernetAccuracy<'a> {
-    /// The process, its supernet trained.
-    pub process: &'a mut TorchProcess,
-    /// Where its progress goes.
-    pub progress: &'a mut dyn FnMut(Progress),
-}
-
-impl Accuracy for SupernetAccuracy<'_> {
-    fn source(&self) -> String {
-        "supernet".to_owned()
-    }
-
-    fn accuracies(&mut self, genotypes: &[Genotype]) -> netfit_predictors::Result<Vec<f64>> {
-        let found = self.process.evaluate(genotypes, self.progress);
-        found.map_err(|error| netfit_predictors::Error::Source(Box::new(error)))
-    }
+fn share(accuracy: &f64) -> bool {
+    (0.0..=1.0).contains(accuracy)
 }
 
 fn name(request: &Request) -> &'static str {
     match request {
         Request::Open(_) => "open",
+        Request::Prepare => "prepare",
         Request::Train => "train",
         Request::Evaluate { .. } => "evaluate",
         Request::Extract { .. } => "extract",
+        Request::TrainNetwork { .. } => "train-network",
         Request::Logits { .. } => "logits",
     }
 }
@@ -237,8 +259,10 @@ mod tests {
     use netfit_data::DataSpec;
     use netfit_spaces::Space;
 
+    use netfit_predictors::Accuracy as _;
+
     use super::*;
-    use crate::job::Training;
+    use crate::{SupernetAccuracy, job::Training};
 
     const DONE: &str = r#"echo '{"event":"done"}'"#;
 

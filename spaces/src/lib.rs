@@ -34,7 +34,7 @@ pub use cost::{MultiplyAdds, Parameters};
 pub use error::{Error, Result};
 pub use genotype::Genotype;
 pub use layer::{Conv, Layer, LayerKind};
-pub use network::{Network, WeightSpec};
+pub use network::{Network, WeightSpec, short_hash};
 pub use random::Random;
 pub use shape::Shape;
 pub use space::Space;

@@ -140,8 +140,8 @@ impl Layer {
     }
 }
 
-/// The first 16 hexadecimal digits of the text's SHA-256.
-pub(crate) fn short_hash(text: &str) -> String {
+/// The first 16 hexadecimal digits of the text's SHA-256: what identifies spaces, networks and protocols.
+pub fn short_hash(text: &str) -> String {
     let digest = Sha256::digest(text.as_bytes());
     let first = digest.iter().take(8).fold(0u64, |number, &byte| number << 8 | u64::from(byte));
     format!("{first:016x}")

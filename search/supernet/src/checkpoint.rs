@@ -8,7 +8,7 @@ use std::{
 
 use atomic_write_file::AtomicWriteFile;
 use netfit_export::Weights;
-use netfit_search::job::Training;
+use netfit_search::job::{Scratch, Training};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Phase, Result};
@@ -32,6 +32,9 @@ pub(crate) struct Origin {
     pub(crate) training: Training,
     /// Training images.
     pub(crate) images: usize,
+    /// A network's hash and protocol, where one is trained from scratch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) network: Option<(String, Scratch)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -42,13 +45,13 @@ struct State {
     tensors: String,
 }
 
-/// The folder of a run's checkpoints.
+/// A folder of checkpoints.
 #[derive(Debug)]
 pub(crate) struct Checkpoints(PathBuf);
 
 impl Checkpoints {
-    pub(crate) fn new(run: &Path) -> Self {
-        Self(run.join("checkpoints"))
+    pub(crate) fn new(folder: &Path) -> Self {
+        Self(folder.to_path_buf())
     }
 
     fn state(&self) -> PathBuf {
@@ -62,6 +65,16 @@ impl Checkpoints {
 
     pub(crate) fn make(&self) -> Result<()> {
         fs::create_dir_all(&self.0).map_err(|source| Error::File { path: self.0.clone(), source })
+    }
+
+    /// Removes the folder and what is in it, if it is there.
+    pub(crate) fn remove(&self) -> Result<()> {
+        match fs::remove_dir_all(&self.0) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                Err(Error::File { path: self.0.clone(), source })
+            }
+            _ => Ok(()),
+        }
     }
 
     pub(crate) fn save(&self, origin: &Origin, place: Place, weights: &Weights) -> Result<()> {
@@ -121,22 +134,17 @@ impl Checkpoints {
 }
 
 impl Origin {
-    /// Threads and checkpoint steps may change from one session to the next.
     fn differs(&self, other: &Self) -> Option<&'static str> {
-        let fixed = |training: &Training| Training {
-            threads: 0,
-            checkpoint_steps: 0,
-            device: String::new(),
-            ..training.clone()
-        };
         if self.space != other.space {
             Some("search space")
         } else if self.seed != other.seed {
             Some("seed")
-        } else if fixed(&self.training) != fixed(&other.training) {
+        } else if self.training.fixed() != other.training.fixed() {
             Some("`[training]` table")
         } else if self.images != other.images {
             Some("data set")
+        } else if self.network != other.network {
+            Some("network or `[scratch]` table")
         } else {
             None
         }

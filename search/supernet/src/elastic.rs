@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use netfit_export::Weights;
-use netfit_spaces::{Block, Conv, Genotype, Layer, LayerKind, NORM_EPSILON, Network, Slot, Space};
+use netfit_spaces::{Block, Conv, Genotype, Layer, LayerKind, Network, Slot, Space};
 use tch::{Device, Kind, Tensor};
 
 use crate::{
@@ -85,10 +85,8 @@ impl Supernet {
     pub fn forward(&self, images: &Tensor, blocks: &[(Slot, Block)], mode: &mut Mode) -> Tensor {
         let mut x = images.shallow_clone();
         for (index, (slot, block)) in blocks.iter().enumerate() {
-            if let (Mode::Train { dropout }, true) = (&*mode, index + 1 == blocks.len())
-                && *dropout > 0.0
-            {
-                x = x.dropout(*dropout, true);
+            if index + 1 == blocks.len() {
+                x = mode.dropout(x);
             }
             let input = x.shallow_clone();
             for (elastic, layer) in self.slots[slot].layers.iter().zip(block.layers()) {
@@ -128,15 +126,7 @@ impl Supernet {
 
     fn normalise(&self, x: &Tensor, norm: &Norm, mode: &mut Mode) -> Tensor {
         let parts = self.norm(norm, x.size()[1] as usize, mode);
-        let Mode::Calibrate(statistics) = mode else {
-            return ops::normalise(x, parts.each_ref(), matches!(mode, Mode::Train { .. }));
-        };
-        let [weight, bias, ..] = &parts;
-        let none = None::<&Tensor>;
-        let (y, mean, inverse_deviation) =
-            x.native_batch_norm(Some(weight), Some(bias), none, none, true, 0.0, NORM_EPSILON);
-        statistics.add(norm.statistics, &mean, &inverse_deviation, x.size()[0]);
-        y
+        mode.normalise(norm.statistics, x, parts.each_ref())
     }
 
     /// Scale, shift, mean and variance of the first channels.

@@ -1,9 +1,9 @@
 //! The parts of a supernet: blocks whose layers serve every smaller block, and how they are made from a space.
 
 use netfit_export as export;
-use netfit_spaces::{Block, ChoiceKind, Conv, Layer, LayerKind, Random, Slot, Space};
+use netfit_spaces::{Block, ChoiceKind, Conv, Layer, LayerKind, Slot, Space};
 
-use crate::{Error, Result, parameters::ParametersBuilder};
+use crate::{Error, Result, initial, parameters::ParametersBuilder};
 
 #[derive(Debug)]
 pub(crate) struct ElasticBlock {
@@ -202,28 +202,20 @@ impl Builder {
 
     fn linear(&mut self, name: &str, layer: &Layer, bias: bool) -> ElasticLayer {
         let (inputs, outputs) = (layer.input.channels, layer.output.channels);
-        let bound = 1.0 / (inputs as f64).sqrt();
-        let weight = self.drawn(format!("{name}.weight"), &[outputs, inputs], |random| {
-            (2.0 * random.uniform() - 1.0) * bound
-        });
+        let weight = format!("{name}.weight");
+        let initial = initial::matrix(self.seed, &weight, &[outputs, inputs]);
+        let weight = self.parameters.add(weight, initial);
         let bias = bias.then(|| self.constant(format!("{name}.bias"), outputs, 0.0));
         ElasticLayer::Linear { weight, bias }
     }
 
-    /// Normal numbers of variance `2 / (k * k * out)`.
     fn filter(&mut self, name: String, shape: &[usize; 4]) -> usize {
-        let deviation = (2.0 / (shape[0] * shape[2] * shape[3]) as f64).sqrt();
-        self.drawn(name, shape, |random| random.normal() * deviation)
-    }
-
-    fn drawn(&mut self, name: String, shape: &[usize], draw: impl Fn(&mut Random) -> f64) -> usize {
-        let mut random = Random::new(self.seed, &name);
-        let data = (0..shape.iter().product()).map(|_| draw(&mut random) as f32).collect();
-        self.parameters.add(name, export::Tensor { shape: shape.to_vec(), data })
+        let initial = initial::filter(self.seed, &name, shape);
+        self.parameters.add(name, initial)
     }
 
     fn constant(&mut self, name: String, length: usize, value: f32) -> usize {
-        self.parameters.add(name, export::Tensor { shape: vec![length], data: vec![value; length] })
+        self.parameters.add(name, initial::constant(length, value))
     }
 
     fn identity(&mut self, name: String, kernel: usize) -> usize {

@@ -1,7 +1,7 @@
 //! Supernets in libtorch: elastic blocks, training and evaluation.
 //!
 //! A [`Supernet`] shares its weights among all networks of a space. A [`Trainer`] trains it by progressive shrinking,
-//! judges subnets and cuts them out; [`serve`] does so for another process.
+//! judges subnets and cuts them out; [`serve`] does so for another process, and trains networks of their own from scratch.
 //!
 //! ```
 //! use netfit_spaces::Space;
@@ -26,12 +26,16 @@ mod elastic_block;
 mod error;
 mod evaluation;
 mod extract;
+mod feed;
 mod images;
+mod initial;
 mod layout;
 mod ops;
 mod parameters;
 mod schedule;
+mod scratch;
 mod serve;
+mod settings;
 mod sgd;
 mod sort;
 mod standalone;
@@ -47,7 +51,8 @@ pub use error::{Error, Result};
 pub use parameters::Parameters;
 pub use schedule::{Open, Phase, phases};
 pub use serve::serve;
+pub use settings::device;
 pub use sgd::Sgd;
 pub use standalone::Standalone;
 pub use statistics::{Mode, Statistics};
-pub use training::{Report, Trainer, device};
+pub use training::{Report, Trainer};

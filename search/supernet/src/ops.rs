@@ -1,19 +1,27 @@
 //! What supernets and stand-alone networks compute alike.
 
 use netfit_spaces::{Activation, NORM_EPSILON};
-use tch::Tensor;
+use tch::{Reduction, Tensor};
 
 use crate::depthwise::depthwise;
 
 /// Weight of a new batch's statistics in the running ones.
 pub(crate) const NORM_MOMENTUM: f64 = 0.1;
 
+/// Labels that a cross-entropy leaves out; ours are never negative.
+const IGNORED: i64 = -100;
+
+/// Mean cross-entropy against classes `[N]` or probabilities `[N, classes]`, smoothed.
+pub(crate) fn cross_entropy(logits: &Tensor, targets: &Tensor, smoothing: f64) -> Tensor {
+    logits.cross_entropy_loss(targets, None::<&Tensor>, Reduction::Mean, IGNORED, smoothing)
+}
+
 /// Applies an activation, in place where its gradient allows it.
 pub(crate) fn activate(mut x: Tensor, activation: Activation) -> Tensor {
     match activation {
         Activation::None => x,
         Activation::Relu => x.relu_(),
-        Activation::Relu6 => x.clamp_(0.0, 6.0),
+        Activation::Relu6 => x.relu6_(),
         // In place, libtorch would first copy the input that the gradient needs.
         Activation::HSwish if x.requires_grad() => x.hardswish(),
         Activation::HSwish => x.hardswish_(),

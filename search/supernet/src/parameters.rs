@@ -112,6 +112,11 @@ impl Parameters {
         let _ = self.gradients.shallow_clone().zero_();
     }
 
+    /// Whether all values are.
+    pub(crate) fn finite(&self) -> bool {
+        self.values.isfinite().all().int64_value(&[]) != 0
+    }
+
     /// All values, flat.
     pub(crate) fn values(&self) -> &Tensor {
         &self.values

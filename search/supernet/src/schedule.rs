@@ -68,14 +68,34 @@ impl Open {
     }
 }
 
+/// A learning rate over the steps of a training.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Curve {
+    pub(crate) peak: f64,
+    pub(crate) steps: u64,
+    pub(crate) warmup: u64,
+}
+
+impl Curve {
+    /// A share `warmup` of the steps is spent on the warm-up.
+    pub(crate) fn new(peak: f64, steps: u64, warmup: f64) -> Self {
+        Self { peak, steps, warmup: (steps as f64 * warmup).round() as u64 }
+    }
+
+    /// Linear warm-up, then half a cosine down to 0.
+    pub(crate) fn rate(&self, step: u64) -> f64 {
+        if step < self.warmup {
+            return self.peak * (step + 1) as f64 / self.warmup as f64;
+        }
+        let done = (step - self.warmup) as f64 / (self.steps - self.warmup).max(1) as f64;
+        0.5 * self.peak * (1.0 + (std::f64::consts::PI * done).cos())
+    }
+}
+
 impl Phase {
     /// Learning rate of a step: linear warm-up, then half a cosine down to 0.
     pub fn rate(&self, step: u64) -> f64 {
-        if step < self.warmup {
-            return self.rate * (step + 1) as f64 / self.warmup as f64;
-        }
-        let done = (step - self.warmup) as f64 / (self.steps - self.warmup).max(1) as f64;
-        0.5 * self.rate * (1.0 + (std::f64::consts::PI * done).cos())
+        Curve { peak: self.rate, steps: self.steps, warmup: self.warmup }.rate(step)
     }
 }
 

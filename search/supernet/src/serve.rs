@@ -3,19 +3,25 @@
 use std::{
     io::{BufRead, Write},
     path::Path,
+    rc::Rc,
     time::{Duration, Instant},
 };
 
-use netfit_data::load;
+use netfit_data::{Splits, load};
 use netfit_export::Weights;
 use netfit_search::{
     Progress,
-    job::{Event, Open, Request},
+    job::{Event, Open, Request, Scratch},
 };
 use netfit_spaces::{Genotype, Space};
 use serde_json::{Value, json};
 
-use crate::{Error, Result, Standalone, Trainer, images::Images, layout};
+use tch::Device;
+
+use crate::{
+    Error, Result, Standalone, Trainer, checkpoint::Origin, feed::Feed, images::Images, layout,
+    scratch::ScratchTrainer, settings,
+};
 
 /// Progress lines are at least so far apart.
 const PERIOD: Duration = Duration::from_millis(200);
@@ -25,12 +31,12 @@ const PERIOD: Duration = Duration::from_millis(200);
 /// # Errors
 /// A pipe that is closed at the other end.
 pub fn serve(input: impl BufRead, mut output: impl Write) -> Result<()> {
-    let mut run = None;
+    let mut job = None;
     for line in input.lines() {
         let line = line?;
         let answer = serde_json::from_str(&line)
             .map_err(|error| Error::Request(error.to_string()))
-            .and_then(|request| carry_out(request, &mut run, &mut output));
+            .and_then(|request| carry_out(request, &mut job, &mut output));
         let failed = answer.is_err();
         send(
             &mut output,
@@ -46,58 +52,115 @@ pub fn serve(input: impl BufRead, mut output: impl Write) -> Result<()> {
     Ok(())
 }
 
-fn carry_out(
-    request: Request,
-    run: &mut Option<Trainer>,
-    output: &mut impl Write,
-) -> Result<Value> {
-    if let Request::Open(circumstances) = request {
-        *run = Some(open(&circumstances)?);
-        return Ok(Value::Null);
+/// What a run works with. Its supernet is made when it is first asked for.
+struct Job {
+    circumstances: Open,
+    space: Space,
+    splits: Rc<Splits>,
+    device: Device,
+    trainer: Option<Trainer>,
+}
+
+impl Job {
+    fn open(circumstances: Open) -> Result<Self> {
+        let Open { space, data, training, seed, .. } = &circumstances;
+        let space = Space::new(space.clone())?;
+        let splits = Rc::new(load(data, training.holdout, *seed)?);
+        settings::check(&space, &splits, training)?;
+        let device = settings::device(&training.device)?;
+        tch::set_num_threads(settings::threads(training) as i32);
+        Ok(Self { circumstances, space, splits, device, trainer: None })
     }
-    let trainer = run.as_mut().ok_or_else(|| Error::Request("expected `open` first".to_owned()))?;
-    match request {
-        Request::Open(_) => unreachable!("answered above"),
-        Request::Train => train(trainer, output),
-        Request::Evaluate { genotypes } => evaluate(trainer, &genotypes, output),
-        Request::Extract { genotype, weights } => {
-            trained(trainer)?;
-            let genotype = canonical(trainer, &genotype)?;
-            trainer.subnet(&genotype).save(&weights)?;
-            Ok(Value::Null)
+
+    fn trainer(&mut self) -> Result<&mut Trainer> {
+        if self.trainer.is_none() {
+            let Open { training, seed, run, .. } = &self.circumstances;
+            let splits = Rc::clone(&self.splits);
+            self.trainer = Some(Trainer::open(&self.space, splits, training, *seed, run)?);
         }
-        Request::Logits { genotype, weights, images } => {
-            logits(trainer, &canonical(trainer, &genotype)?, &weights, images)
+        Ok(self.trainer.as_mut().expect("made above"))
+    }
+
+    /// The supernet, its training finished.
+    fn trained(&mut self) -> Result<&Trainer> {
+        let trainer = self.trainer()?;
+        if trainer.finished() {
+            return Ok(trainer);
         }
+        Err(Error::Request(
+            "the supernet is not trained yet; hint: `netfit train` goes on with it".to_owned(),
+        ))
+    }
+
+    /// The genotype as this space spells it.
+    fn canonical(&self, genotype: &Genotype) -> Result<Genotype> {
+        Ok(self.space.parse(&genotype.to_string())?)
     }
 }
 
-fn open(open: &Open) -> Result<Trainer> {
-    let space = Space::new(open.space.clone())?;
-    let splits = load(&open.data, open.training.holdout, open.seed)?;
-    Trainer::open(&space, splits, &open.training, open.seed, &open.run)
+fn carry_out(request: Request, job: &mut Option<Job>, output: &mut impl Write) -> Result<Value> {
+    if let Request::Open(circumstances) = request {
+        *job = Some(Job::open(circumstances)?);
+        return Ok(Value::Null);
+    }
+    let job = job.as_mut().ok_or_else(|| Error::Request("expected `open` first".to_owned()))?;
+    match request {
+        Request::Open(_) => unreachable!("answered above"),
+        Request::Prepare => job.trainer().map(|_| Value::Null),
+        Request::Train => train(job.trainer()?, output),
+        Request::Evaluate { genotypes } => evaluate(job, &genotypes, output),
+        Request::Extract { genotype, weights } => {
+            let genotype = job.canonical(&genotype)?;
+            job.trained()?.subnet(&genotype).save(&weights)?;
+            Ok(Value::Null)
+        }
+        Request::TrainNetwork { genotype, scratch, weights } => {
+            train_network(job, &genotype, &scratch, weights.as_deref(), output)
+        }
+        Request::Logits { genotype, weights, images } => logits(job, &genotype, &weights, images),
+    }
 }
 
 fn train(trainer: &mut Trainer, output: &mut impl Write) -> Result<Value> {
-    let mut last = None::<Instant>;
-    trainer.run(&mut |progress| {
-        let due =
-            last.is_none_or(|last| last.elapsed() >= PERIOD) || progress.done == progress.total;
-        if !due {
-            return Ok(());
-        }
-        last = Some(Instant::now());
-        // Where nobody reads any more, training ends: the next run goes on from the checkpoint.
-        report(output, progress)
-    })?;
+    trainer.run(&mut paced(output))?;
     Ok(Value::Null)
 }
 
-fn evaluate(trainer: &Trainer, genotypes: &[Genotype], output: &mut impl Write) -> Result<Value> {
-    trained(trainer)?;
+fn train_network(
+    job: &Job,
+    genotype: &Genotype,
+    scratch: &Scratch,
+    weights: Option<&Path>,
+    output: &mut impl Write,
+) -> Result<Value> {
+    let Open { training, data, seed, run, .. } = &job.circumstances;
+    let network = job.space.network(&job.canonical(genotype)?);
+    let (hash, protocol) = (network.hash(), scratch.protocol(training, data, *seed));
+    let folder = run.join("checkpoints").join(format!("network-{hash}-{protocol}"));
+    let origin = Origin {
+        space: job.space.id().to_owned(),
+        seed: *seed,
+        training: training.of_networks(),
+        images: job.splits.train.len(),
+        network: Some((hash, scratch.clone())),
+    };
+    let mut feed = Feed::new(Rc::clone(&job.splits), *seed, job.device);
+    let mut trainer =
+        ScratchTrainer::open(&network, scratch, origin, training, &mut feed, &folder)?;
+    trainer.run_steps(u64::MAX, &mut paced(output))?;
+    let (accuracy, trained) = trainer.finish()?;
+    if let Some(path) = weights {
+        trained.save(path)?;
+    }
+    Ok(json!({ "accuracy": accuracy }))
+}
+
+fn evaluate(job: &mut Job, genotypes: &[Genotype], output: &mut impl Write) -> Result<Value> {
+    job.trained()?;
     let mut accuracies = Vec::new();
     for (index, genotype) in genotypes.iter().enumerate() {
-        accuracies.push(trainer.accuracy(&canonical(trainer, genotype)?)?);
+        let genotype = job.canonical(genotype)?;
+        accuracies.push(job.trained()?.accuracy(&genotype)?);
         let (done, total) = (index as u64 + 1, genotypes.len() as u64);
         let stage = "evaluating subnets".to_owned();
         report(output, Progress { stage, done, total, note: String::new() })?;
@@ -105,13 +168,12 @@ fn evaluate(trainer: &Trainer, genotypes: &[Genotype], output: &mut impl Write) 
     Ok(json!({ "accuracies": accuracies }))
 }
 
-fn logits(trainer: &Trainer, genotype: &Genotype, weights: &Path, images: usize) -> Result<Value> {
-    let splits = trainer.splits();
-    let device = trainer.supernet().device();
-    let network = trainer.supernet().space().network(genotype);
-    let module = Standalone::new(&network, &Weights::load(weights)?, device)?;
+fn logits(job: &Job, genotype: &Genotype, weights: &Path, images: usize) -> Result<Value> {
+    let splits = &job.splits;
+    let network = job.space.network(&job.canonical(genotype)?);
+    let module = Standalone::new(&network, &Weights::load(weights)?, job.device)?;
     let chosen: Vec<usize> = (0..images.min(splits.test.len())).collect();
-    let images = Images::new(&splits.test, &splits.normalization, device);
+    let images = Images::new(&splits.test, &splits.normalization, job.device);
     let rows: Vec<Vec<f32>> = images
         .plain(&chosen, chosen.len().max(1))
         .map(|(images, _)| layout::to_host(&module.logits(&images)))
@@ -122,18 +184,19 @@ fn logits(trainer: &Trainer, genotype: &Genotype, weights: &Path, images: usize)
     Ok(json!({ "logits": rows }))
 }
 
-fn trained(trainer: &Trainer) -> Result<()> {
-    if trainer.finished() {
-        return Ok(());
+/// Passes progress on, not too often.
+fn paced(output: &mut impl Write) -> impl FnMut(Progress) -> Result<()> {
+    let mut last = None::<Instant>;
+    move |progress| {
+        let due =
+            last.is_none_or(|last| last.elapsed() >= PERIOD) || progress.done == progress.total;
+        if !due {
+            return Ok(());
+        }
+        last = Some(Instant::now());
+        // Where nobody reads any more, training ends: the next run goes on from the checkpoint.
+        report(output, progress)
     }
-    Err(Error::Request(
-        "the supernet is not trained yet; hint: `netfit train` goes on with it".to_owned(),
-    ))
-}
-
-/// The genotype as this space spells it.
-fn canonical(trainer: &Trainer, genotype: &Genotype) -> Result<Genotype> {
-    Ok(trainer.supernet().space().parse(&genotype.to_string())?)
 }
 
 fn report(output: &mut impl Write, progress: Progress) -> Result<()> {
@@ -147,4 +210,68 @@ fn send(output: &mut impl Write, event: &Event) -> Result<()> {
     output.write_all(&line)?;
     output.flush()?;
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_space_without_a_supernet_can_be_opened_and_says_so_when_asked_for_one() {
+        let _alone = crate::tests::alone();
+        let folder = tempfile::tempdir().unwrap();
+        let mut header = vec![0, 0, 8, 3, 0, 0, 0, 24, 0, 0, 0, 9, 0, 0, 0, 9];
+        let mut labels = vec![0, 0, 8, 1, 0, 0, 0, 24];
+        let mut random = netfit_spaces::Random::new(1, "pixels");
+        header.extend((0..24 * 81).map(|_| random.below(256) as u8));
+        labels.extend((0..24).map(|image| image % 3));
+        for part in ["train", "t10k"] {
+            std::fs::write(folder.path().join(format!("{part}-images-idx3-ubyte")), &header)
+                .unwrap();
+            std::fs::write(folder.path().join(format!("{part}-labels-idx1-ubyte")), &labels)
+                .unwrap();
+        }
+        let spec = Space::preset("nas-bench-macro").unwrap();
+        let space = spec.for_task("1x9x9".parse().unwrap(), 3).unwrap();
+        let data = json!({"format": "idx", "path": folder.path()});
+        let open = Open {
+            space: space.spec().clone(),
+            data: serde_json::from_value(data).unwrap(),
+            training: crate::tests::training(),
+            run: folder.path().join("run"),
+            seed: 1,
+        };
+        let weights = folder.path().join("weights.safetensors");
+        let requests = [
+            Request::Open(open),
+            Request::TrainNetwork {
+                genotype: space.smallest(),
+                scratch: Scratch { epochs: 1.0, learning_rate: 0.01 },
+                weights: Some(weights.clone()),
+            },
+            Request::Logits { genotype: space.smallest(), weights: weights.clone(), images: 2 },
+            Request::Prepare,
+        ];
+        let input: String =
+            requests.iter().map(|request| serde_json::to_string(request).unwrap() + "\n").collect();
+        let mut output = Vec::new();
+        serve(input.as_bytes(), &mut output).unwrap();
+        let events: Vec<Event> = String::from_utf8(output)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .filter(|event| !matches!(event, Event::Progress { .. }))
+            .collect();
+        let [Event::Done { .. }, Event::Done { value }, Event::Done { value: logits }, last] =
+            &events[..]
+        else {
+            panic!("{events:?}")
+        };
+        assert!((0.0..=1.0).contains(&value["accuracy"].as_f64().unwrap()));
+        assert_eq!(logits["logits"].as_array().unwrap().len(), 2);
+        Weights::load(&weights).unwrap().check(&space.network(&space.smallest())).unwrap();
+        let Event::Failed { message } = last else { panic!("{last:?}") };
+        assert!(message.contains("supernet") && message.contains("hint"), "{message}");
+    }
 }

@@ -1,12 +1,12 @@
-//! A network with weights of its own: the libtorch module of `export::Weights`.
+//! A network with weights of its own: the libtorch module of `export::Weights`, for inference and for training.
 
 use netfit_export::Weights;
 use netfit_spaces::{LayerKind, NORM_EPSILON, Network};
-use tch::{Device, Tensor, no_grad};
+use tch::{Device, Kind, Tensor, no_grad};
 
-use crate::{Result, layout, ops};
+use crate::{Mode, Parameters, Result, initial, layout, ops, parameters::ParametersBuilder};
 
-/// A network's layers with their tensors, for inference.
+/// A network's layers with their tensors.
 #[derive(Debug)]
 pub struct Standalone {
     network: Network,
@@ -32,15 +32,45 @@ impl Standalone {
     /// A missing tensor, or one of another shape.
     pub fn new(network: &Network, weights: &Weights, device: Device) -> Result<Self> {
         weights.check(network)?;
+        Self::build(network, |name| {
+            let tensor = layout::from_host(weights.get(name)?);
+            Ok(layout::channels_last(&tensor, device))
+        })
+    }
+
+    /// The network with seeded initial weights (see [`initial::learned`]) that learn.
+    ///
+    /// # Errors
+    /// None for a network of a space.
+    pub(crate) fn trainable(
+        network: &Network,
+        seed: u64,
+        device: Device,
+    ) -> Result<(Self, Parameters)> {
+        let mut builder = ParametersBuilder::default();
+        for spec in network.weights().iter().filter(|spec| !is_statistic(&spec.name)) {
+            builder.add(spec.name.clone(), initial::learned(seed, spec));
+        }
+        let parameters = builder.build(device);
+        let channels = |name: &str| {
+            let specs = network.weights();
+            specs.iter().find(|spec| spec.name == name).map_or(0, |spec| spec.shape[0]) as i64
+        };
+        let module = Self::build(network, |name| {
+            let learned = parameters.named(name).map(Tensor::shallow_clone);
+            // Running statistics are not used: a re-calibration takes their place.
+            Ok(learned.unwrap_or_else(|| Tensor::ones([channels(name)], (Kind::Float, device))))
+        })?;
+        Ok((module, parameters))
+    }
+
+    fn build(network: &Network, tensor: impl Fn(&str) -> Result<Tensor>) -> Result<Self> {
         let mut tensors = Vec::new();
         for (index, block) in network.blocks().iter().enumerate() {
             let mut layers = Vec::new();
             for layer in block.layers() {
                 let prefix = format!("{}.{}", network.block_name(index), layer.name);
-                let tensor = |name: &str| -> Result<Tensor> {
-                    let tensor = weights.get(&format!("{prefix}.{name}"))?;
-                    Ok(layout::channels_last(&layout::from_host(tensor), device))
-                };
+                let tensor = |name: &str| tensor(&format!("{prefix}.{name}"));
                 layers.push(match layer.kind {
                     LayerKind::Conv(_) => LayerTensors::Conv(
                         tensor("weight")?,
@@ -89,18 +119,26 @@ impl Standalone {
 
     /// Logits `[N, classes]` for normalised images `[N, C, H, W]` in channels-last order, without gradients.
     pub fn logits(&self, images: &Tensor) -> Tensor {
-        no_grad(|| self.forward(images))
+        no_grad(|| self.forward(images, &mut Mode::Running))
     }
 
-    fn forward(&self, images: &Tensor) -> Tensor {
+    /// Logits by the statistics that `mode` names; normalisations are numbered in order.
+    pub(crate) fn forward(&self, images: &Tensor, mode: &mut Mode<'_>) -> Tensor {
         let mut x = images.shallow_clone();
-        for (block, tensors) in self.network.blocks().iter().zip(&self.tensors) {
+        let (mut norms, last) = (0.., self.tensors.len() - 1);
+        for (index, (block, tensors)) in self.network.blocks().iter().zip(&self.tensors).enumerate()
+        {
+            if index == last {
+                x = mode.dropout(x);
+            }
             let input = x.shallow_clone();
             for (layer, tensors) in block.layers().iter().zip(tensors) {
                 x = match (tensors, layer.kind) {
                     (LayerTensors::Conv(filter, norm), LayerKind::Conv(conv)) => {
                         let y = ops::convolve(&x, filter, None, conv.stride, conv.groups);
-                        ops::activate(ops::normalise(&y, norm.each_ref(), false), conv.activation)
+                        let number = norms.next().unwrap_or_default();
+                        let y = mode.normalise(number, &y, norm.each_ref());
+                        ops::activate(y, conv.activation)
                     }
                     (LayerTensors::Folded(filter, bias), LayerKind::Conv(conv)) => {
                         let y = ops::convolve(&x, filter, Some(bias), conv.stride, conv.groups);
@@ -120,4 +158,9 @@ impl Standalone {
         }
         x
     }
+}
+
+/// Whether a tensor is one that training does not learn by its gradient.
+fn is_statistic(name: &str) -> bool {
+    name.ends_with(".norm.mean") || name.ends_with(".norm.variance")
 }

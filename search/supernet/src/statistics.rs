@@ -3,6 +3,8 @@
 use netfit_spaces::NORM_EPSILON;
 use tch::{Kind, Tensor};
 
+use crate::ops;
+
 /// Which statistics a forward pass normalises by.
 #[derive(Debug)]
 pub enum Mode<'a> {
@@ -18,6 +20,29 @@ pub enum Mode<'a> {
     Calibrate(&'a mut Statistics),
     /// Collected ones.
     Calibrated(&'a Statistics),
+}
+
+impl Mode<'_> {
+    /// Normalises `x` with scale, shift, mean and variance; `number` is the normalisation's place among statistics.
+    pub(crate) fn normalise(&mut self, number: usize, x: &Tensor, parts: [&Tensor; 4]) -> Tensor {
+        let Mode::Calibrate(statistics) = self else {
+            return ops::normalise(x, parts, matches!(self, Mode::Train { .. }));
+        };
+        let [weight, bias, ..] = parts;
+        let none = None::<&Tensor>;
+        let (y, mean, inverse_deviation) =
+            x.native_batch_norm(Some(weight), Some(bias), none, none, true, 0.0, NORM_EPSILON);
+        statistics.add(number, &mean, &inverse_deviation, x.size()[0]);
+        y
+    }
+
+    /// Dropout on the classifier's input, in training.
+    pub(crate) fn dropout(&self, x: Tensor) -> Tensor {
+        match self {
+            Mode::Train { dropout } if *dropout > 0.0 => x.dropout(*dropout, true),
+            _ => x,
+        }
+    }
 }
 
 /// Means and variances of every active normalisation, averaged over batches

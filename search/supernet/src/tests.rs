@@ -201,7 +201,7 @@ fn a_smaller_depth_keeps_the_first_blocks() {
 }
 
 /// Three classes of 9x9 images that a bright row tells apart.
-fn splits(count: usize) -> Splits {
+pub(crate) fn splits(count: usize) -> Splits {
     let mut random = Random::new(2, "images");
     let mut dataset = |count: usize| {
         let targets: Vec<u16> = (0..count).map(|i| (i % 3) as u16).collect();
@@ -218,7 +218,7 @@ fn splits(count: usize) -> Splits {
     Splits { train, holdout, test, normalization }
 }
 
-fn training() -> Training {
+pub(crate) fn training() -> Training {
     Training {
         batch: 16,
         full_epochs: 2.0,

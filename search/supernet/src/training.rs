@@ -4,23 +4,21 @@
 //! Two departures from the authors' code: the teacher normalises by its running statistics, folded into its filters
 //! (theirs uses each batch's own), and the learning rate of a phase scales with the configuration.
 
-use std::{path::Path, time::Instant};
+use std::{path::Path, rc::Rc, time::Instant};
 
-use netfit_data::{Augment, Splits, order};
+use netfit_data::Splits;
 use netfit_export::Weights;
 use netfit_search::{Progress, job::Training};
 use netfit_spaces::{Random, Space};
-use tch::{Device, Kind, Reduction, Tensor};
+use tch::{Kind, Tensor};
 
 use crate::{
     Error, Mode, Phase, Place, Result, Sgd, Standalone, Supernet,
     checkpoint::{Checkpoints, Origin},
-    images::Images,
-    phases,
+    device,
+    feed::Feed,
+    ops, phases, settings,
 };
-
-/// Labels that a cross-entropy leaves out; ours are never negative.
-const IGNORED: i64 = -100;
 
 /// Where progress goes; an error ends the training after its step.
 pub type Report<'a> = dyn FnMut(Progress) -> Result<()> + 'a;
@@ -31,13 +29,11 @@ pub struct Trainer {
     supernet: Supernet,
     sgd: Sgd,
     teacher: Option<Standalone>,
-    splits: Splits,
+    feed: Feed,
     origin: Origin,
     phases: Vec<Phase>,
     place: Place,
     checkpoints: Checkpoints,
-    /// The order of the training images in an epoch.
-    order: Option<(u64, Vec<usize>)>,
 }
 
 impl Trainer {
@@ -47,29 +43,33 @@ impl Trainer {
     /// A space that is not elastic, data that does not fit it, a setting out of range, a checkpoint of another run.
     pub fn open(
         space: &Space,
-        splits: Splits,
+        splits: impl Into<Rc<Splits>>,
         training: &Training,
         seed: u64,
         run: &Path,
     ) -> Result<Self> {
-        check(space, &splits, training)?;
+        let splits = splits.into();
+        settings::check(space, &splits, training)?;
         let device = device(&training.device)?;
-        tch::set_num_threads(threads(training) as i32);
+        tch::set_num_threads(settings::threads(training) as i32);
         let supernet = Supernet::new(space, device, seed)?;
         let sgd = Sgd::new(supernet.parameters(), training.momentum, training.weight_decay);
-        let images = splits.train.len();
-        let steps = (images / training.batch) as u64;
-        let origin =
-            Origin { space: space.id().to_owned(), seed, training: training.clone(), images };
+        let feed = Feed::new(splits, seed, device);
+        let origin = Origin {
+            space: space.id().to_owned(),
+            seed,
+            training: training.clone(),
+            images: feed.splits().train.len(),
+            network: None,
+        };
         let mut trainer = Self {
-            phases: phases(space, training, steps),
-            checkpoints: Checkpoints::new(run),
+            phases: phases(space, training, feed.steps(training)),
+            checkpoints: Checkpoints::new(&run.join("checkpoints")),
             place: Place::default(),
             teacher: None,
-            order: None,
             supernet,
             sgd,
-            splits,
+            feed,
             origin,
         };
         trainer.resume()?;
@@ -96,7 +96,11 @@ impl Trainer {
 
     /// The data.
     pub fn splits(&self) -> &Splits {
-        &self.splits
+        self.feed.splits()
+    }
+
+    pub(crate) fn feed(&self) -> &Feed {
+        &self.feed
     }
 
     /// How it trains.
@@ -193,8 +197,7 @@ impl Trainer {
 
     /// Weights that are not finite never replace the last good checkpoint.
     fn save(&self) -> Result<()> {
-        let values = self.supernet.parameters().values();
-        if values.isfinite().all().int64_value(&[]) == 0 {
+        if !self.supernet.parameters().finite() {
             return Err(self.diverged(f64::NAN));
         }
         let mut weights = Weights::new();
@@ -206,7 +209,7 @@ impl Trainer {
     /// Epoch and step in it, counted over all phases.
     fn moment(&self) -> (u64, u64) {
         let before: u64 = self.phases[..self.place.phase].iter().map(|phase| phase.steps).sum();
-        let steps = (self.splits.train.len() / self.training().batch) as u64;
+        let steps = self.feed.steps(self.training());
         let total = before + self.place.step;
         (total / steps, total % steps)
     }
@@ -215,8 +218,7 @@ impl Trainer {
     fn step(&mut self, phase: &Phase) -> Result<f64> {
         let (epoch, step) = self.moment();
         let seed = self.origin.seed;
-        tch::manual_seed(Random::at(seed, "libtorch", &[epoch, step]).bits() as i64);
-        let (images, targets) = self.batch(epoch, step);
+        let (images, targets) = self.feed.batch(&self.origin.training, epoch, step);
         let distils = self.training().distillation > 0.0;
         let teacher = self.teacher.as_ref().filter(|_| distils);
         let soft = teacher.map(|teacher| teacher.logits(&images).softmax(-1, Kind::Float));
@@ -250,109 +252,14 @@ impl Trainer {
         Error::Diverged { loss, phase, step, setting }
     }
 
-    fn batch(&mut self, epoch: u64, step: u64) -> (Tensor, Tensor) {
-        let seed = self.origin.seed;
-        let known = self.order.take().filter(|(known, _)| *known == epoch);
-        let order = known.unwrap_or_else(|| (epoch, order(self.splits.train.len(), seed, epoch)));
-        let training = self.training();
-        let size = training.batch;
-        let indices = &order.1[step as usize * size..(step as usize + 1) * size];
-        let augment = Augment { pad: training.pad, flip: training.flip };
-        let images =
-            Images::new(&self.splits.train, &self.splits.normalization, self.supernet.device());
-        let mut random = Random::at(seed, "augment", &[epoch, step]);
-        let batch = images.batch(indices, Some(&augment), &mut random);
-        self.order = Some(order);
-        batch
-    }
-
     /// Cross-entropy with smoothed labels, and the soft cross-entropy against the teacher.
     fn loss(&self, logits: &Tensor, targets: &Tensor, soft: Option<&Tensor>) -> Tensor {
-        let none = None::<&Tensor>;
-        let entropy = |targets: &Tensor, smoothing| {
-            logits.cross_entropy_loss(targets, none, Reduction::Mean, IGNORED, smoothing)
-        };
-        let hard = entropy(targets, self.training().label_smoothing);
+        let hard = ops::cross_entropy(logits, targets, self.training().label_smoothing);
         match soft {
-            Some(soft) => hard + entropy(soft, 0.0) * self.training().distillation,
+            Some(soft) => {
+                hard + ops::cross_entropy(logits, soft, 0.0) * self.training().distillation
+            }
             None => hard,
         }
     }
-}
-
-/// The device that a name stands for.
-///
-/// # Errors
-/// An unknown name, or a GPU that is not there: never a silent fall-back to the CPU.
-pub fn device(name: &str) -> Result<Device> {
-    let fail = |reason: &str| Error::Device { device: name.to_owned(), reason: reason.to_owned() };
-    match name.strip_prefix("cuda:").map(str::parse::<usize>) {
-        None if name == "cpu" => Ok(Device::Cpu),
-        Some(Ok(index)) if (index as i64) < tch::Cuda::device_count() => Ok(Device::Cuda(index)),
-        Some(Ok(_)) => Err(fail("libtorch finds no such GPU here")),
-        _ => Err(fail("expected `cpu` or `cuda:N`")),
-    }
-}
-
-/// All cores where the setting is 0.
-fn threads(training: &Training) -> usize {
-    match training.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    }
-}
-
-fn check(space: &Space, splits: &Splits, training: &Training) -> Result<()> {
-    let range = |name, expected, found: f64, good: bool| {
-        if good { Ok(()) } else { Err(Error::Setting { name, expected, found: found.to_string() }) }
-    };
-    let t = training;
-    range("batch", "at least 2", t.batch as f64, t.batch >= 2)?;
-    range("full_epochs", "more than 0", t.full_epochs, t.full_epochs > 0.0)?;
-    range("shrink_epochs", "at least 0", t.shrink_epochs, t.shrink_epochs >= 0.0)?;
-    range("full_learning_rate", "more than 0", t.full_learning_rate, t.full_learning_rate > 0.0)?;
-    range(
-        "shrink_learning_rate",
-        "more than 0",
-        t.shrink_learning_rate,
-        t.shrink_learning_rate > 0.0,
-    )?;
-    range("warmup", "0 to 1", t.warmup, (0.0..=1.0).contains(&t.warmup))?;
-    range("momentum", "0 to below 1", t.momentum, (0.0..1.0).contains(&t.momentum))?;
-    range("weight_decay", "at least 0", t.weight_decay, t.weight_decay >= 0.0)?;
-    range(
-        "label_smoothing",
-        "0 to below 1",
-        t.label_smoothing,
-        (0.0..1.0).contains(&t.label_smoothing),
-    )?;
-    range("dropout", "0 to below 1", t.dropout, (0.0..1.0).contains(&t.dropout))?;
-    range("distillation", "at least 0", t.distillation, t.distillation >= 0.0)?;
-    range(
-        "calibration_images",
-        "at least 2",
-        t.calibration_images as f64,
-        t.calibration_images >= 2,
-    )?;
-    range("checkpoint_steps", "at least 1", t.checkpoint_steps as f64, t.checkpoint_steps >= 1)?;
-    let images = |expected: String, found: String| Err(Error::Images { expected, found });
-    let (wanted, found) = (space.inputs()[0], splits.train.shape);
-    if wanted != found {
-        return images(
-            format!("images of {wanted} as in space `{}`", space.name()),
-            found.to_string(),
-        );
-    }
-    let (wanted, found) = (space.spec().classes, splits.train.labels.len());
-    if wanted != found {
-        return images(
-            format!("{wanted} classes as in space `{}`", space.name()),
-            found.to_string(),
-        );
-    }
-    if splits.train.len() < t.batch {
-        let wanted = format!("at least one batch of {} training images", t.batch);
-        return images(wanted, splits.train.len().to_string());
-    }
-    Ok(())
 }
