@@ -59,6 +59,10 @@ pub(crate) struct Run {
     /// The run folder; default: runs/<name of the configuration>.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,
+    /// Latency that must hold, in place of the configuration's: for example 3ms, 250us or "60% of full". A run folder
+    /// keeps the budget that it was begun with.
+    #[arg(long)]
+    pub(crate) budget: Option<String>,
     /// Go on although the machine was disturbed while the latency table was measured; the table is marked.
     #[arg(long)]
     pub(crate) accept_noise: bool,
@@ -224,14 +228,15 @@ impl StrategyName {
 
 #[derive(Debug, Args)]
 pub(crate) struct Search {
-    /// A preset or a TOML file; with `--accuracy supernet:RUN` that of the run.
+    /// A preset or a TOML file; with `--accuracy supernet:RUN` or `train:CONFIG` that of the run.
     #[arg(long)]
     pub(crate) space: String,
     /// The latency table of that space.
     #[arg(long, value_name = "FILE")]
     pub(crate) table: PathBuf,
     /// Where accuracies come from: csv:FILE[,genotype=COLUMN,accuracy=COLUMN,unit=percent|fraction],
-    /// predictor:FILE or supernet:RUN.
+    /// predictor:FILE, supernet:RUN, or train:CONFIG: each network is trained from scratch for the `proxy_epochs` of a
+    /// run's configuration, its `[scratch]` table.
     #[arg(long, value_name = "SOURCE")]
     pub(crate) accuracy: String,
     /// Latency that must hold, for example 3ms, 250us or "60% of full".

@@ -4,11 +4,17 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use netfit_data::DataSpec;
-use netfit_search::{Budget, job::Training};
+use netfit_search::{
+    Budget,
+    job::{Scratch, Training},
+};
 use netfit_spaces::Space;
 use serde::{Deserialize, Serialize};
 
-use crate::device::{DeviceKind, DeviceSpec};
+use crate::{
+    device::{DeviceKind, DeviceSpec},
+    run::Method,
+};
 
 /// The percentiles that are measured on exported files.
 const PERCENTILES: [f64; 3] = [50.0, 95.0, 99.0];
@@ -18,6 +24,9 @@ const COMPLETE: &str = "examples/fashion-mnist.toml is a complete one";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
+    /// How the network is found: `ofa`.
+    #[serde(default)]
+    pub(crate) method: Method,
     /// A preset, or a TOML file relative to the configuration. Its input shape and classes become the data's.
     pub(crate) space: String,
     /// The latency that must hold, for example `"3ms"` or `"60% of full"`.
@@ -36,7 +45,10 @@ pub(crate) struct Config {
     /// How the supernet is trained.
     #[serde(default)]
     pub(crate) training: Training,
-    /// How the subnet is chosen.
+    /// How networks are trained from scratch, where they are.
+    #[serde(default)]
+    pub(crate) scratch: ScratchConfig,
+    /// How the network is chosen.
     #[serde(default)]
     pub(crate) search: SearchConfig,
 }
@@ -56,6 +68,36 @@ pub(crate) struct DeviceConfig {
 impl Default for DeviceConfig {
     fn default() -> Self {
         Self { kind: "cpu".to_owned(), threads: 1, batch: 1 }
+    }
+}
+
+/// The `[scratch]` table: networks that are trained on their own. What is not said here is as in `[training]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct ScratchConfig {
+    /// Epochs of the networks that a run ends with.
+    pub(crate) epochs: f64,
+    /// Epochs of each network that a search trains to learn its accuracy: the proxy task. Parts of one count.
+    pub(crate) proxy_epochs: f64,
+    /// Peak learning rate of both.
+    pub(crate) learning_rate: f64,
+}
+
+impl Default for ScratchConfig {
+    fn default() -> Self {
+        Self { epochs: 180.0, proxy_epochs: 5.0, learning_rate: 0.1 }
+    }
+}
+
+impl ScratchConfig {
+    /// A training in full.
+    pub(crate) fn full(&self) -> Scratch {
+        Scratch { epochs: self.epochs, learning_rate: self.learning_rate }
+    }
+
+    /// The proxy task.
+    pub(crate) fn proxy(&self) -> Scratch {
+        Scratch { epochs: self.proxy_epochs, ..self.full() }
     }
 }
 
@@ -122,6 +164,14 @@ impl Config {
         self.budget.parse::<Budget>()?;
         if self.device.threads == 0 || self.device.batch == 0 {
             bail!("[device] expected `threads` and `batch` of at least 1");
+        }
+        let ScratchConfig { epochs, proxy_epochs, learning_rate } = self.scratch;
+        for (name, value) in
+            [("epochs", epochs), ("proxy_epochs", proxy_epochs), ("learning_rate", learning_rate)]
+        {
+            if !(value > 0.0 && value.is_finite()) {
+                bail!("[scratch] expected `{name}` above 0, found {value}");
+            }
         }
         let search = &self.search;
         for (name, value, least) in [

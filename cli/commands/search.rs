@@ -1,17 +1,20 @@
 //! `netfit search`: the most accurate network under a latency budget.
 
+use std::path::Path;
+
 use anyhow::{Result, bail};
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::{Accuracy, CsvAccuracy, Mlp, TableLatency};
 use netfit_search::{
-    Budget, Journal, Reward, Search as Loop, SearchOptions, SearchResult, StrategyOptions,
-    SupernetAccuracy, TorchProcess, strategy_with,
+    Budget, Journal, Reward, ScratchAccuracy, Search as Loop, SearchOptions, SearchResult,
+    StrategyOptions, SupernetAccuracy, TorchProcess, job::Scratch, strategy_with,
 };
 use netfit_spaces::Space;
 use serde::Serialize;
 
 use crate::{
-    args::Search, format, output, plots, progress::Progress, run, runtime::check_writable,
+    args::Search, config::Config, format, output, plots, progress::Progress, run,
+    runtime::check_writable,
 };
 
 pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
@@ -21,7 +24,7 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
     let table = LatencyTable::load(&args.table)?;
     let source = Source::open(args)?;
     let space = match &source {
-        Source::Supernet(setting, _) => of_run(setting, &args.space)?,
+        Source::Supernet(setting, _) | Source::Train(setting, _) => of_run(setting, &args.space)?,
         _ => Space::load(&args.space)?,
     };
     table.check_space(&space)?;
@@ -31,8 +34,12 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
     let goal = StrategyOptions { target_s: Some(budget_s), reward };
     let mut strategy = strategy_with(args.strategy.name(), &space, args.seed, &goal)?;
     let mut journal = args.journal.as_ref().map(|path| Journal::open(path, &space)).transpose()?;
-    let options =
+    let mut options =
         SearchOptions { budget_s, evaluations: args.evaluations, ..SearchOptions::default() };
+    if matches!(source, Source::Train(..)) {
+        // Each network is minutes of work: the journal has it before the next one begins.
+        options.batch = 1;
+    }
     let mut progress = Progress::new();
     let mut inner = Progress::new();
     let mut inner = inner.of_search();
@@ -85,6 +92,7 @@ enum Source {
     Csv(String),
     Predictor(std::path::PathBuf),
     Supernet(Box<run::Setting>, TorchProcess),
+    Train(Box<run::Setting>, TorchProcess),
 }
 
 impl Source {
@@ -97,8 +105,15 @@ impl Source {
                 let torch = setting.torch()?;
                 Ok(Self::Supernet(Box::new(setting), torch))
             }
+            Some(("train", path)) => {
+                let path = Path::new(path);
+                let folder = run::Folder::place(path, None);
+                let setting = run::Setting::new(Config::load(path)?, folder)?;
+                let torch = setting.torch()?;
+                Ok(Self::Train(Box::new(setting), torch))
+            }
             _ => bail!(
-                "--accuracy `{}`: unknown source; hint: csv:FILE, predictor:FILE or supernet:RUN",
+                "--accuracy `{}`: unknown source; hint: csv:FILE, predictor:FILE, supernet:RUN or train:CONFIG",
                 args.accuracy
             ),
         }
@@ -113,28 +128,49 @@ impl Source {
         Ok(match self {
             Self::Csv(option) => Box::new(CsvAccuracy::load(&option, space)?),
             Self::Predictor(path) => Box::new(Mlp::load(&path, space)?.with_threads(threads)?),
-            Self::Supernet(_, process) => Box::new(Owned { process, progress }),
+            Self::Supernet(_, process) => Box::new(Owned { process, progress, scratch: None }),
+            Self::Train(setting, process) => {
+                let scratch = setting.config.scratch.proxy();
+                let protocol = setting.protocol(&scratch);
+                Box::new(Owned { process, progress, scratch: Some((scratch, protocol)) })
+            }
         })
     }
 }
 
-/// A supernet that the search keeps running.
+/// A training process that the search keeps running: its supernet, or networks that it trains from scratch.
 struct Owned<'a> {
     process: TorchProcess,
     progress: &'a mut dyn FnMut(netfit_search::Progress),
+    /// How networks are trained, and that protocol's identity.
+    scratch: Option<(Scratch, String)>,
+}
+
+impl Owned<'_> {
+    fn borrowed(&mut self) -> Box<dyn Accuracy + '_> {
+        let Self { process, progress, scratch } = self;
+        match scratch.clone() {
+            None => Box::new(SupernetAccuracy { process, progress }),
+            Some((scratch, protocol)) => {
+                Box::new(ScratchAccuracy { process, scratch, protocol, progress })
+            }
+        }
+    }
 }
 
 impl Accuracy for Owned<'_> {
     fn source(&self) -> String {
-        "supernet".to_owned()
+        match &self.scratch {
+            None => SupernetAccuracy::SOURCE.to_owned(),
+            Some((_, protocol)) => ScratchAccuracy::source_of(protocol),
+        }
     }
 
     fn accuracies(
         &mut self,
         genotypes: &[netfit_spaces::Genotype],
     ) -> netfit_predictors::Result<Vec<f64>> {
-        SupernetAccuracy { process: &mut self.process, progress: self.progress }
-            .accuracies(genotypes)
+        self.borrowed().accuracies(genotypes)
     }
 }
 

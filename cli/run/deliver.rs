@@ -10,7 +10,7 @@ use netfit_profiler::{Device, MeasureOptions, ProfileOptions, Session, measure, 
 use netfit_search::TorchProcess;
 use netfit_spaces::Genotype;
 
-use super::{Setting, choose::Choice, latency::careful, result::Candidate};
+use super::{Choice, Setting, latency::careful, result::Candidate};
 use crate::{progress::Progress, runtime::make_folder_of};
 
 /// Test images on which ONNX Runtime's logits are compared with torch's.
@@ -34,25 +34,18 @@ pub(crate) fn deliver(
     progress: &mut Progress,
 ) -> Result<(f64, Hygiene)> {
     let (folder, images) = (&setting.folder, &setting.images);
-    let Choice { chosen, random_best, random_equal_latency, full, .. } = choice;
-    let mut candidates: [(&mut Candidate, &str, PathBuf); 4] = [
-        (chosen, "chosen", folder.model()),
-        (random_best, "random-best", folder.network("random-best", "onnx")),
-        (
-            random_equal_latency,
-            "random-equal-latency",
-            folder.network("random-equal-latency", "onnx"),
-        ),
-        (full, "full", folder.network("full", "onnx")),
-    ];
+    let mut candidates: Vec<(&mut Candidate, PathBuf)> = Vec::new();
     let mut difference: f64 = 0.0;
-    for (done, (candidate, name, path)) in candidates.iter().enumerate() {
+    for (done, (name, candidate)) in choice.candidates().into_iter().enumerate() {
         progress.update("exporting networks", done as u64, 4, "");
         let weights = folder.network(name, "safetensors");
-        difference = difference.max(export(setting, torch, &candidate.genotype, &weights, path)?);
+        let path = if name == "chosen" { folder.model() } else { folder.network(name, "onnx") };
+        let found = write_model(setting, torch, &candidate.genotype, &weights, &path)?;
+        difference = difference.max(found);
+        candidates.push((candidate, path));
     }
     progress.finish();
-    let paths: Vec<PathBuf> = candidates.iter().map(|(_, _, path)| path.clone()).collect();
+    let paths: Vec<PathBuf> = candidates.iter().map(|(_, path)| path.clone()).collect();
     let options = ProfileOptions { seed: setting.config.seed, accept_noise, ..careful() };
     let mut device = setting.device()?;
     let (timings, hygiene) = time_files(
@@ -64,7 +57,7 @@ pub(crate) fn deliver(
         &mut progress.of_profiler(),
     )?;
     progress.finish();
-    for ((candidate, _, path), timing) in candidates.iter_mut().zip(timings) {
+    for ((candidate, path), timing) in candidates.iter_mut().zip(timings) {
         candidate.latency_measured_s = Some(timing.seconds);
         candidate.latency_mad_s = Some(timing.mad_s);
         candidate.latency_measured_normalised_s = Some(timing.normalised_s);
@@ -94,8 +87,7 @@ fn tail(
     Ok(if percentile > 95.0 { measured.p99_s } else { measured.p95_s })
 }
 
-/// Writes a subnet's weights and its ONNX file; returns the largest difference between ONNX Runtime's and torch's
-/// logits on real images.
+/// Cuts a subnet out of the supernet and writes its weights and its ONNX file, as [`write_model`] does.
 pub(crate) fn export(
     setting: &Setting,
     torch: &mut TorchProcess,
@@ -105,6 +97,18 @@ pub(crate) fn export(
 ) -> Result<f64> {
     make_folder_of(weights)?;
     torch.extract(genotype, weights)?;
+    write_model(setting, torch, genotype, weights, model)
+}
+
+/// Writes the ONNX file of a network with these weights; returns the largest difference between ONNX Runtime's and
+/// torch's logits on real images.
+fn write_model(
+    setting: &Setting,
+    torch: &mut TorchProcess,
+    genotype: &Genotype,
+    weights: &Path,
+    model: &Path,
+) -> Result<f64> {
     let (network, images) = (setting.space.network(genotype), &setting.images);
     let normalization = &images.normalization;
     let info = ModelInfo {

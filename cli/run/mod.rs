@@ -1,29 +1,34 @@
 //! `netfit run`: device + data + budget -> an ONNX file that was measured within the budget.
 
-mod choose;
 mod deliver;
 mod folder;
 mod latency;
+mod methods;
 mod result;
 mod setting;
 
 use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 
 use anyhow::Result;
+use netfit_search::Budget;
 
+pub(crate) use self::{deliver::export, folder::Folder, methods::Method, setting::Setting};
 use self::{
-    choose::Choice,
     latency::Limit,
+    methods::{Choice, Work},
     result::{BudgetResult, FORMAT, RunResult},
 };
-pub(crate) use self::{deliver::export, folder::Folder, setting::Setting};
 use crate::{args::Run, config::Config, output, plots, progress::Progress};
 
 /// Where the measured latency is over the budget.
 const OVER_BUDGET: u8 = 2;
 
 pub(crate) fn execute(args: &Run, as_json: bool) -> Result<ExitCode> {
-    let config = Config::load(&args.config)?;
+    let mut config = Config::load(&args.config)?;
+    if let Some(budget) = &args.budget {
+        budget.parse::<Budget>()?;
+        config.budget.clone_from(budget);
+    }
     let setting = Setting::begin(config, Folder::place(&args.config, args.out.as_ref()))?;
     let mut progress = Progress::new();
     let result = if setting.folder.result().exists() {
@@ -49,20 +54,18 @@ fn run(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result
     let limit = latency::limit(setting, &table, accept_noise, progress)?;
     clock.lap("profile");
 
-    let mut torch = setting.torch()?;
-    torch.train(&mut progress.of_search())?;
-    progress.finish();
-    clock.lap("train");
-
-    let mut choice = choose::choose(setting, &table, limit.seconds, &mut torch, progress)?;
-    clock.lap("search");
+    let torch = setting.torch()?;
+    let (method, clock_of) = (setting.config.method, &mut clock);
+    let mut work = Work { setting, table: &table, limit: &limit, torch, progress, clock: clock_of };
+    let mut choice = method.choose(&mut work)?;
+    let mut torch = work.torch;
 
     let (difference, hygiene) =
         deliver::deliver(setting, &table, &mut torch, &mut choice, accept_noise, progress)?;
     clock.lap("deliver");
 
     plot(setting, &choice, limit.seconds)?;
-    let evaluations = choice.finalists.len() + choice.random.len();
+    let supernet_evaluations = choice.supernet_evaluations as u64;
     let Choice { chosen, random_best, random_equal_latency, full, predictor, .. } = choice;
     let result = RunResult {
         format: FORMAT,
@@ -73,7 +76,8 @@ fn run(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result
         budgets: vec![budget(setting, &limit)],
         devices: vec![table.fingerprint.clone()],
         model: "model.onnx".to_owned(),
-        supernet_evaluations: evaluations as u64,
+        method,
+        supernet_evaluations,
         logits_max_difference: difference,
         test_images: setting.images.test.len(),
         hygiene,
@@ -99,14 +103,14 @@ fn budget(setting: &Setting, limit: &Limit) -> BudgetResult {
     }
 }
 
-/// Everything that the supernet evaluated within the budget, by latency and accuracy on held-out images.
+/// Everything that was evaluated within the budget, by latency and accuracy on held-out images.
 fn plot(setting: &Setting, choice: &Choice, budget_s: f64) -> Result<()> {
     let point = |network: &netfit_search::Evaluated| (network.latency_s, network.accuracy);
     let points =
         |networks: &[netfit_search::Evaluated]| networks.iter().map(point).collect::<Vec<_>>();
     let series = [
-        plots::Series { name: "random subnets", points: points(&choice.random) },
-        plots::Series { name: "found by the search", points: points(&choice.finalists) },
+        plots::Series { name: "random search", points: points(&choice.random) },
+        plots::Series { name: "found by the search", points: points(&choice.searched) },
     ];
     let all: Vec<(f64, f64)> = series.iter().flat_map(|series| series.points.clone()).collect();
     let by_accuracy: Vec<(f64, f64)> =
@@ -115,13 +119,13 @@ fn plot(setting: &Setting, choice: &Choice, budget_s: f64) -> Result<()> {
         netfit_search::front(&by_accuracy).into_iter().map(|index| all[index]).collect();
     let chosen = choice
         .chosen
-        .accuracy_supernet
+        .accuracy_searched()
         .map(|accuracy| (choice.chosen.latency_predicted_s, accuracy));
     plots::pareto(&setting.folder.plot("pareto"), &series, &front, chosen, budget_s)
 }
 
 /// Wall-clock seconds of the steps.
-struct Clock {
+pub(crate) struct Clock {
     last: Instant,
     laps: BTreeMap<String, f64>,
 }
@@ -131,7 +135,8 @@ impl Clock {
         Self { last: Instant::now(), laps: BTreeMap::new() }
     }
 
-    fn lap(&mut self, step: &str) {
+    /// Ends the step of this name.
+    pub(crate) fn lap(&mut self, step: &str) {
         self.laps.insert(step.to_owned(), self.last.elapsed().as_secs_f64());
         self.last = Instant::now();
     }

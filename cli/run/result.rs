@@ -8,6 +8,7 @@ use netfit_predictors::Evaluation;
 use netfit_spaces::{Genotype, MultiplyAdds, Network, Parameters};
 use serde::{Deserialize, Serialize};
 
+use super::Method;
 use crate::{format, output, runtime::write_file};
 
 /// The format version that this program writes.
@@ -19,6 +20,9 @@ pub(crate) struct RunResult {
     pub(crate) space: String,
     pub(crate) space_id: String,
     pub(crate) seed: u64,
+    /// How the network was found.
+    #[serde(default)]
+    pub(crate) method: Method,
     pub(crate) budgets: Vec<BudgetResult>,
     pub(crate) within_budget: bool,
     pub(crate) devices: Vec<Fingerprint>,
@@ -29,15 +33,15 @@ pub(crate) struct RunResult {
     pub(crate) random_equal_latency: Candidate,
     pub(crate) full: Candidate,
     pub(crate) model: String,
-    /// Subnets that the supernet evaluated for the search, and for random search.
+    /// Subnets that a supernet evaluated for the search, and for random search.
     pub(crate) supernet_evaluations: u64,
     /// Largest difference between ONNX Runtime's and libtorch's logits on images of the test set.
     pub(crate) logits_max_difference: f64,
     pub(crate) test_images: usize,
     /// What the latency table's predictions are worth on networks that its calibration has not seen.
     pub(crate) validation: Option<Validation>,
-    /// How well the accuracy predictor ranks, by cross-validation.
-    pub(crate) predictor: Evaluation,
+    /// How well the accuracy predictor ranks, by cross-validation, where there is one.
+    pub(crate) predictor: Option<Evaluation>,
     /// Whether the machine was quiet while the exported files were measured.
     pub(crate) hygiene: Hygiene,
     /// Wall-clock seconds of each step of the unbroken part of the run.
@@ -75,6 +79,11 @@ pub(crate) struct Candidate {
 }
 
 impl Candidate {
+    /// The held-out accuracy by which the search compared it with others.
+    pub(crate) fn accuracy_searched(&self) -> Option<f64> {
+        self.accuracy_supernet
+    }
+
     /// A candidate of which only costs and predictions are known.
     pub(crate) fn new(
         genotype: Genotype,

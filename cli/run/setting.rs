@@ -5,7 +5,10 @@ use std::path::Path;
 use anyhow::Result;
 use netfit_data::{Splits, load};
 use netfit_profiler::CpuDevice;
-use netfit_search::{TorchProcess, job::Open};
+use netfit_search::{
+    TorchProcess,
+    job::{Open, Scratch},
+};
 use netfit_spaces::Space;
 
 use super::Folder;
@@ -25,7 +28,7 @@ impl Setting {
         folder.check(&config)?;
         runtime::check_writable(&folder.config())?;
         let setting = Self::new(config, folder)?;
-        drop(setting.torch()?);
+        setting.config.method.check(&mut setting.torch()?)?;
         setting.folder.begin(&setting.config)?;
         Ok(setting)
     }
@@ -36,11 +39,17 @@ impl Setting {
         Self::new(config, folder)
     }
 
-    fn new(config: Config, folder: Folder) -> Result<Self> {
+    /// A configuration with its images and its space; nothing is made.
+    pub(crate) fn new(config: Config, folder: Folder) -> Result<Self> {
         let images = load(&config.data, config.training.holdout, config.seed)?;
         let (shape, classes) = (images.train.shape, images.train.labels.len());
         let space = Space::load(&config.space)?.for_task(shape, classes)?;
         Ok(Self { config, images, space, folder })
+    }
+
+    /// The identity of a protocol in this setting.
+    pub(crate) fn protocol(&self, scratch: &Scratch) -> String {
+        scratch.protocol(&self.config.training, &self.config.data, self.config.seed)
     }
 
     /// Starts the process that trains.

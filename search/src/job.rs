@@ -182,6 +182,9 @@ pub struct Scratch {
 impl Scratch {
     /// The protocol's identity: accuracies are comparable only where it is the same. It covers every setting that
     /// decides a result, the data (not the folder they lie in) and the seed.
+    ///
+    /// # Panics
+    /// Never: what it covers is text and numbers.
     pub fn protocol(&self, training: &Training, data: &DataSpec, seed: u64) -> String {
         let data = data.clone().with_path("");
         let text = serde_json::to_string(&(self, training.of_networks(), data, seed));

@@ -13,9 +13,14 @@ pub struct SupernetAccuracy<'a> {
     pub progress: &'a mut dyn FnMut(Progress),
 }
 
+impl SupernetAccuracy<'_> {
+    /// Its name in journals.
+    pub const SOURCE: &'static str = "supernet";
+}
+
 impl Accuracy for SupernetAccuracy<'_> {
     fn source(&self) -> String {
-        "supernet".to_owned()
+        Self::SOURCE.to_owned()
     }
 
     fn accuracies(&mut self, genotypes: &[Genotype]) -> netfit_predictors::Result<Vec<f64>> {
@@ -36,9 +41,16 @@ pub struct ScratchAccuracy<'a> {
     pub progress: &'a mut dyn FnMut(Progress),
 }
 
+impl ScratchAccuracy<'_> {
+    /// The name in journals of networks trained under a protocol.
+    pub fn source_of(protocol: &str) -> String {
+        format!("scratch {protocol}")
+    }
+}
+
 impl Accuracy for ScratchAccuracy<'_> {
     fn source(&self) -> String {
-        format!("scratch {}", self.protocol)
+        Self::source_of(&self.protocol)
     }
 
     fn accuracies(&mut self, genotypes: &[Genotype]) -> netfit_predictors::Result<Vec<f64>> {

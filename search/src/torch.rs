@@ -164,7 +164,7 @@ impl TorchProcess {
         }
         let request = Request::Evaluate { genotypes: genotypes.to_vec() };
         let Answer { accuracies } = self.typed(&request, progress)?;
-        if accuracies.len() != genotypes.len() || !accuracies.iter().all(share) {
+        if accuracies.len() != genotypes.len() || !accuracies.iter().copied().all(share) {
             let reason = format!("expected {} shares of 1", genotypes.len());
             return Err(self.answer("evaluate", &format!("{accuracies:?}"), reason));
         }
@@ -202,7 +202,7 @@ impl TorchProcess {
             weights: weights.map(Path::to_path_buf),
         };
         let Answer { accuracy } = self.typed(&request, progress)?;
-        if !share(&accuracy) {
+        if !share(accuracy) {
             let reason = "expected a share of 1".to_owned();
             return Err(self.answer(name(&request), &accuracy.to_string(), reason));
         }
@@ -234,8 +234,8 @@ impl TorchProcess {
     }
 }
 
-fn share(accuracy: &f64) -> bool {
-    (0.0..=1.0).contains(accuracy)
+fn share(accuracy: f64) -> bool {
+    (0.0..=1.0).contains(&accuracy)
 }
 
 fn name(request: &Request) -> &'static str {

@@ -124,7 +124,7 @@ impl<'a> ScratchTrainer<'a> {
             let collected = || statistics.get(norm).expect("every normalisation was calibrated");
             let tensor = match self.parameters.named(&spec.name) {
                 Some(learned) => layout::to_host(learned),
-                None if spec.name.ends_with(".mean") => layout::to_host(&collected().0),
+                None if spec.name.ends_with("norm.mean") => layout::to_host(&collected().0),
                 None => {
                     let variance = layout::to_host(&collected().1);
                     norm += 1;

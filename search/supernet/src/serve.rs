@@ -148,9 +148,9 @@ fn train_network(
     let mut trainer =
         ScratchTrainer::open(&network, scratch, origin, training, &mut feed, &folder)?;
     trainer.run_steps(u64::MAX, &mut paced(output))?;
-    let (accuracy, trained) = trainer.finish()?;
+    let (accuracy, found) = trainer.finish()?;
     if let Some(path) = weights {
-        trained.save(path)?;
+        found.save(path)?;
     }
     Ok(json!({ "accuracy": accuracy }))
 }

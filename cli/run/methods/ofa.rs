@@ -1,54 +1,36 @@
-//! Choosing the subnet: random subnets teach a predictor, evolution searches by it, the supernet judges its best.
+//! Once-for-All: a supernet is trained, random subnets teach a predictor, evolution searches by it, the supernet judges
+//! its best.
 
 use std::collections::HashSet;
 
-use anyhow::{Result, anyhow};
-use netfit_latency_tables::LatencyTable;
-use netfit_predictors::{
-    Evaluation, LatencyModel as _, Mlp, MlpOptions, TableLatency, cross_validate,
-};
+use anyhow::Result;
+use netfit_predictors::{Mlp, MlpOptions, TableLatency, cross_validate};
 use netfit_search::{
     Evaluated, Evolution, EvolutionOptions, Journal, Search, SearchOptions, TorchProcess,
     equal_latency, feasible,
 };
 use netfit_spaces::Genotype;
 
-use super::{Setting, result::Candidate};
-use crate::progress::Progress;
+use super::{Choice, Work, best, describe};
+use crate::{progress::Progress, run::Setting, runtime::make_folder_of};
 
 /// Subnets that the supernet evaluates between two lines of the journal.
 const CHUNK: usize = 8;
 /// Random networks among which one of equal latency is sought.
-const DRAWS: usize = 2000;
+pub(super) const DRAWS: usize = 2000;
 /// Parts of the predictor's cross-validation.
 const FOLDS: usize = 5;
 const SOURCE: &str = "supernet";
 
-/// What was chosen, and what it is compared with.
-pub(crate) struct Choice {
-    pub(crate) chosen: Candidate,
-    pub(crate) random_best: Candidate,
-    pub(crate) random_equal_latency: Candidate,
-    pub(crate) full: Candidate,
-    /// Networks that random search evaluated.
-    pub(crate) random: Vec<Evaluated>,
-    /// The predictor's best, evaluated by the supernet.
-    pub(crate) finalists: Vec<Evaluated>,
-    /// How well the predictor ranks, by cross-validation.
-    pub(crate) predictor: Evaluation,
-}
+pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
+    work.torch.train(&mut work.progress.of_search())?;
+    work.progress.finish();
+    work.clock.lap("train");
 
-pub(crate) fn choose(
-    setting: &Setting,
-    table: &LatencyTable,
-    budget_s: f64,
-    torch: &mut TorchProcess,
-    progress: &mut Progress,
-) -> Result<Choice> {
+    let (setting, budget_s) = (work.setting, work.limit.seconds);
     let (space, search, seed) = (&setting.space, &setting.config.search, setting.config.seed);
-    let percentile = setting.config.percentile;
-    let latency = TableLatency::at_percentile(space, table, percentile)?;
-    let mut judge = Judge::new(setting, &latency, torch, progress)?;
+    let latency = work.latency()?;
+    let mut judge = Judge::new(setting, &latency, &mut work.torch, work.progress)?;
 
     let drawn = feasible(space, &latency, budget_s, search.samples + search.finalists, seed)?;
     let random = judge.judge(&drawn)?;
@@ -75,24 +57,29 @@ pub(crate) fn choose(
     let others = judge.judge(&[equal, space.largest()])?;
 
     let candidate = |network: &Evaluated| {
-        let genotype = network.genotype.clone();
-        let built = space.network(&genotype);
-        let mut candidate =
-            Candidate::new(genotype, &built, table.predict_percentile(&built, percentile)?);
+        let mut candidate = work.candidate(&network.genotype)?;
         candidate.accuracy_predicted =
             predictor.predict(std::slice::from_ref(&network.genotype)).first().copied();
         candidate.accuracy_supernet = Some(network.accuracy);
         anyhow::Ok(candidate)
     };
-    Ok(Choice {
+    let mut choice = Choice {
         chosen: candidate(chosen)?,
-        random_best: candidate(best(random.iter())?)?,
+        random_best: candidate(best(&random)?)?,
         random_equal_latency: candidate(&others[0])?,
         full: candidate(&others[1])?,
-        predictor: quality,
-        finalists: finalists.clone(),
+        predictor: Some(quality),
+        supernet_evaluations: finalists.len() + random.len(),
+        searched: finalists.clone(),
         random: random.clone(),
-    })
+    };
+    for (name, candidate) in choice.candidates() {
+        let weights = setting.folder.network(name, "safetensors");
+        make_folder_of(&weights)?;
+        work.torch.extract(&candidate.genotype, &weights)?;
+    }
+    work.clock.lap("search");
+    Ok(choice)
 }
 
 /// The predictor's best subnets within the budget that the supernet has not evaluated for it yet, best first.
@@ -133,10 +120,6 @@ fn evolve(
     Ok(new.take(search.finalists).map(|network| network.genotype.clone()).collect())
 }
 
-fn best<'a>(networks: impl Iterator<Item = &'a Evaluated>) -> Result<&'a Evaluated> {
-    networks.min_by(|a, b| a.better_first(b)).ok_or_else(|| anyhow!("no network was evaluated"))
-}
-
 /// The supernet's evaluations, kept in the run's journal: none is made twice.
 struct Judge<'a> {
     latency: &'a TableLatency,
@@ -169,29 +152,13 @@ impl<'a> Judge<'a> {
             let accuracies = self.torch.evaluate(chunk, &mut |step| {
                 self.progress.update("evaluating subnets", before + step.done, total, "");
             })?;
-            let scored =
-                self.describe(chunk, &accuracies.into_iter().map(Some).collect::<Vec<_>>());
+            let scored = describe(self.latency, chunk.iter().cloned().zip(accuracies));
             self.journal.append(SOURCE, &scored)?;
         }
         self.progress.finish();
-        let known: Vec<Option<f64>> =
-            genotypes.iter().map(|genotype| self.journal.known(SOURCE, genotype)).collect();
-        Ok(self.describe(genotypes, &known))
-    }
-
-    fn describe(&self, genotypes: &[Genotype], accuracies: &[Option<f64>]) -> Vec<Evaluated> {
-        let mut latencies = Vec::new();
-        self.latency.latencies(genotypes, &mut latencies);
-        let networks = genotypes.iter().zip(accuracies).zip(latencies);
-        networks
-            .filter_map(|((genotype, accuracy), latency)| {
-                Some(Evaluated {
-                    genotype: genotype.clone(),
-                    accuracy: (*accuracy)?,
-                    latency_s: latency.median_s,
-                    latency_interval_s: [latency.low_s, latency.high_s],
-                })
-            })
-            .collect()
+        let known = genotypes
+            .iter()
+            .filter_map(|genotype| Some((genotype.clone(), self.journal.known(SOURCE, genotype)?)));
+        Ok(describe(self.latency, known))
     }
 }

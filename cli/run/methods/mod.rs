@@ -1,0 +1,115 @@
+//! Methods: from a table and a budget to networks with weights. One file each.
+
+mod ofa;
+
+use anyhow::{Result, anyhow};
+use netfit_latency_tables::LatencyTable;
+use netfit_predictors::{Evaluation, LatencyModel, TableLatency};
+use netfit_search::{Evaluated, TorchProcess};
+use netfit_spaces::Genotype;
+use serde::{Deserialize, Serialize};
+
+use super::{Clock, Limit, Setting, result::Candidate};
+use crate::progress::Progress;
+
+/// How a run finds its network: the configuration's `method`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Method {
+    /// Once-for-All: one supernet serves every network; a predictor and evolution choose among them.
+    #[default]
+    Ofa,
+}
+
+/// What a method works with.
+pub(crate) struct Work<'a> {
+    pub(crate) setting: &'a Setting,
+    pub(crate) table: &'a LatencyTable,
+    pub(crate) limit: &'a Limit,
+    pub(crate) torch: TorchProcess,
+    pub(crate) progress: &'a mut Progress,
+    pub(crate) clock: &'a mut Clock,
+}
+
+/// What was chosen, and what it is compared with. The weights of each network lie in the run folder under the names of
+/// [`Choice::candidates`].
+pub(crate) struct Choice {
+    pub(crate) chosen: Candidate,
+    pub(crate) random_best: Candidate,
+    pub(crate) random_equal_latency: Candidate,
+    pub(crate) full: Candidate,
+    /// Networks that the search evaluated.
+    pub(crate) searched: Vec<Evaluated>,
+    /// Networks that random search evaluated.
+    pub(crate) random: Vec<Evaluated>,
+    /// Subnets that a supernet evaluated, for the search and for random search.
+    pub(crate) supernet_evaluations: usize,
+    /// How well the accuracy predictor ranks, by cross-validation, where there is one.
+    pub(crate) predictor: Option<Evaluation>,
+}
+
+impl Choice {
+    /// The four networks and their names in the run folder.
+    pub(crate) fn candidates(&mut self) -> [(&'static str, &mut Candidate); 4] {
+        [
+            ("chosen", &mut self.chosen),
+            ("random-best", &mut self.random_best),
+            ("random-equal-latency", &mut self.random_equal_latency),
+            ("full", &mut self.full),
+        ]
+    }
+}
+
+impl Method {
+    /// Refuses what the method cannot work with, before anything is made.
+    pub(crate) fn check(self, torch: &mut TorchProcess) -> Result<()> {
+        match self {
+            Self::Ofa => Ok(torch.prepare()?),
+        }
+    }
+
+    /// Trains, searches and trains again as the method does, and goes on with what was begun.
+    pub(crate) fn choose(self, work: &mut Work<'_>) -> Result<Choice> {
+        match self {
+            Self::Ofa => ofa::choose(work),
+        }
+    }
+}
+
+impl Work<'_> {
+    /// A network with what is known of it beforehand.
+    fn candidate(&self, genotype: &Genotype) -> Result<Candidate> {
+        let network = self.setting.space.network(genotype);
+        let latency = self.table.predict_percentile(&network, self.setting.config.percentile)?;
+        Ok(Candidate::new(genotype.clone(), &network, latency))
+    }
+
+    /// Latencies at the configuration's percentile.
+    fn latency(&self) -> Result<TableLatency> {
+        let (space, percentile) = (&self.setting.space, self.setting.config.percentile);
+        Ok(TableLatency::at_percentile(space, self.table, percentile)?)
+    }
+}
+
+/// Networks with their accuracies and their latencies beside them.
+fn describe(
+    latency: &dyn LatencyModel,
+    networks: impl IntoIterator<Item = (Genotype, f64)>,
+) -> Vec<Evaluated> {
+    let (genotypes, accuracies): (Vec<_>, Vec<_>) = networks.into_iter().unzip();
+    let mut latencies = Vec::new();
+    latency.latencies(&genotypes, &mut latencies);
+    let both = genotypes.into_iter().zip(accuracies).zip(latencies);
+    both.map(|((genotype, accuracy), latency)| Evaluated {
+        genotype,
+        accuracy,
+        latency_s: latency.median_s,
+        latency_interval_s: [latency.low_s, latency.high_s],
+    })
+    .collect()
+}
+
+fn best<'a>(networks: impl IntoIterator<Item = &'a Evaluated>) -> Result<&'a Evaluated> {
+    let best = networks.into_iter().min_by(|a, b| a.better_first(b));
+    best.ok_or_else(|| anyhow!("no network was evaluated"))
+}
