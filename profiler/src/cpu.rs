@@ -1,15 +1,15 @@
 //! ONNX Runtime's CPU provider, in a process of its own.
 
 mod connection;
+mod exported;
 
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
 };
 
-use netfit_export::{ModelInfo, Weights};
 use netfit_latency_tables::Fingerprint;
-use netfit_spaces::{Network, Random};
+use netfit_spaces::Network;
 use tempfile::TempDir;
 
 use crate::{
@@ -17,6 +17,7 @@ use crate::{
     worker::{Answer, Request},
 };
 use connection::{Connection, Launch};
+use exported::Exported;
 
 /// ONNX Runtime's CPU provider. Every restart starts a process with one pool of threads and nothing else in it.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ pub struct CpuDevice {
     connection: Connection,
     fingerprint: Fingerprint,
     folder: TempDir,
+    exported: Exported,
     loaded: Vec<Option<Traced>>,
 }
 
@@ -67,17 +69,23 @@ impl CpuDevice {
             tempfile::tempdir().map_err(Error::io("make a temporary folder in", &temporary))?;
         let (connection, fingerprint) = open(&launch, &library, threads)?;
         let fingerprint = Fingerprint { batch, ..fingerprint };
-        let loaded = Vec::new();
-        Ok(Self { launch, library, threads, batch, connection, fingerprint, folder, loaded })
+        let (exported, loaded) = (Exported::default(), Vec::new());
+        Ok(Self {
+            launch,
+            library,
+            threads,
+            batch,
+            connection,
+            fingerprint,
+            folder,
+            exported,
+            loaded,
+        })
     }
 
     /// Loads a network with random weights, exported for this device's batch.
     fn load_network(&mut self, network: &Network, traced: bool) -> Result<usize> {
-        let weights = Weights::random(network, &mut Random::new(0, "weights of profiled networks"));
-        let info = ModelInfo::unlabelled(network);
-        let bytes = netfit_export::to_onnx_at_batch(network, &weights, &info, Some(self.batch))?;
-        let path = self.folder.path().join("model.onnx");
-        std::fs::write(&path, bytes).map_err(Error::io("write", &path))?;
+        let path = self.exported.file(network, self.batch, self.folder.path())?;
         let place = |name: &str| {
             traced.then(|| self.folder.path().join(format!("{name}-{}", self.loaded.len())))
         };

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Error, ProfileOptions, Protocol, Result,
     levels::Levels,
-    samples::{Sample, frequency_changes, loads, moments},
+    samples::{Bursts, Sample, frequency_changes, moments},
 };
 
 /// Clean bursts of a model that are enough to do without its others.
@@ -64,18 +64,14 @@ pub(crate) struct Gate {
 }
 
 impl Protocol {
-    /// For each burst why it does not count, if so.
-    pub(crate) fn disturbances(
-        &self,
-        samples: &[Sample],
-        models: usize,
-    ) -> Vec<Option<Disturbance>> {
-        let split = Levels::of(&moments(samples), models);
+    /// For each burst that still counts why it should not, if so.
+    pub(crate) fn disturbances(&self, bursts: &Bursts, models: usize) -> Vec<Option<Disturbance>> {
+        let (samples, loads) = (bursts.counting(), bursts.loads());
+        let split = Levels::of(&moments(&samples), models);
         let bound = |of: &[f64], least: f64| (self.deviations * 1.4826 * mad(of)).max(least);
         let outlier = bound(&split.residuals, self.tolerance);
         let drift = bound(&split.drifts, self.drift);
-        let loads = loads(samples);
-        let changes = frequency_changes(samples);
+        let changes = frequency_changes(&samples);
         let found = |at: usize| {
             if loads[at].is_some_and(|load| load > self.load) {
                 Some(Disturbance::Load)
@@ -95,17 +91,18 @@ impl Protocol {
     /// What a process has measured, once nothing more is repeated.
     pub(crate) fn judge(
         &self,
-        mut samples: Vec<Sample>,
+        bursts: &Bursts,
         models: usize,
         repeated: BTreeMap<String, usize>,
     ) -> Sitting {
-        let found = self.disturbances(&samples, models);
+        let found = self.disturbances(bursts, models);
+        let mut samples = bursts.counting();
         let largest = |values: Vec<Option<f64>>| {
             let counting = values.into_iter().zip(&found).filter(|(_, why)| why.is_none());
             counting.filter_map(|(value, _)| value).reduce(f64::max)
         };
         let (load, frequency_change) =
-            (largest(loads(&samples)), largest(frequency_changes(&samples)));
+            (largest(bursts.loads()), largest(frequency_changes(&samples)));
         let disturbed = found.iter().flatten().count();
         let mut clean = vec![0; models];
         for (sample, why) in samples.iter().zip(&found) {

@@ -11,7 +11,7 @@ use crate::{
     gate::judge,
     journal::{Header, Journal},
     sources, tails,
-    whole::{Anchors, Timed, anchor_error, draw, time, truths},
+    whole::{Anchors, Timed, anchor_error, draw, draw_spread, time, truths},
 };
 
 /// Standard deviations of a normal error's 95 % interval.
@@ -20,7 +20,7 @@ const DEVIATIONS: f64 = 1.96;
 /// How a latency table is made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct ProfileOptions {
-    /// Networks of the calibration, at least 19.
+    /// Networks of the calibration, at least 19: one half random, the other spread evenly over multiply-adds.
     pub calibration: usize,
     /// Networks of the validation; with 0 there is none.
     pub validation: usize,
@@ -43,12 +43,12 @@ pub struct ProfileOptions {
 }
 
 impl Default for ProfileOptions {
-    /// 40 networks of calibration, 16 of validation, 4 processes, 12 passes; no percentiles (500 calls each), no journal.
+    /// 40 networks of calibration, 16 of validation, 6 processes, 12 passes; no percentiles (500 calls each), no journal.
     fn default() -> Self {
         Self {
             calibration: 40,
             validation: 16,
-            processes: 4,
+            processes: 6,
             protocol: Protocol::default(),
             passes: 12,
             percentiles: Vec::new(),
@@ -72,12 +72,10 @@ pub fn profile(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<LatencyTable> {
     options.check()?;
-    let drawn = draw(
-        space,
-        options.calibration + options.validation,
-        &HashSet::new(),
-        &mut Random::new(options.seed, "profiled networks"),
-    )?;
+    let mut random = Random::new(options.seed, "profiled networks");
+    let mut drawn = draw_spread(space, options.calibration, &HashSet::new(), &mut random)?;
+    let known = drawn.iter().cloned().collect();
+    drawn.extend(draw(space, options.validation, &known, &mut random)?);
     let header = Header::new(space.id(), device.fingerprint(), options);
     let mut journal = Journal::open(options.journal.as_deref(), header)?;
     let (sources, mut gates) = sources::measure(space, device, options, &mut journal, progress)?;

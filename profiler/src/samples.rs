@@ -46,6 +46,46 @@ impl Sample {
     }
 }
 
+/// All bursts of a sitting in the order of time. Those that no longer count stay in it: what other processes did meanwhile
+/// shows in all of them, and without them bursts would look like neighbours that were none.
+pub(crate) struct Bursts {
+    all: Vec<Sample>,
+    counts: Vec<bool>,
+}
+
+impl Bursts {
+    pub(crate) fn new(all: Vec<Sample>) -> Self {
+        let counts = vec![true; all.len()];
+        Self { all, counts }
+    }
+
+    pub(crate) fn extend(&mut self, fresh: Vec<Sample>) {
+        self.counts.resize(self.counts.len() + fresh.len(), true);
+        self.all.extend(fresh);
+    }
+
+    /// Those that count.
+    pub(crate) fn counting(&self) -> Vec<Sample> {
+        self.of_counting(&self.all)
+    }
+
+    /// For each burst that counts the cores that others used around it; see [`loads`].
+    pub(crate) fn loads(&self) -> Vec<Option<f64>> {
+        self.of_counting(&loads(&self.all))
+    }
+
+    /// Discards of those that count all that `keep` does not name.
+    pub(crate) fn retain(&mut self, keep: &[bool]) {
+        let counting = self.counts.iter_mut().filter(|counts| **counts);
+        counting.zip(keep).for_each(|(counts, keep)| *counts = *keep);
+    }
+
+    fn of_counting<T: Clone>(&self, values: &[T]) -> Vec<T> {
+        let pairs = values.iter().zip(&self.counts);
+        pairs.filter(|(_, counts)| **counts).map(|(value, _)| value.clone()).collect()
+    }
+}
+
 /// The bursts as [`crate::levels::Levels`] takes them.
 pub(crate) fn moments(samples: &[Sample]) -> Vec<Moment> {
     let moment = |sample: &Sample| Moment {
@@ -57,7 +97,7 @@ pub(crate) fn moments(samples: &[Sample]) -> Vec<Moment> {
 }
 
 /// For each burst the cores that others used in the [`LOAD_S`] around it, or in all of the time where that is shorter.
-pub(crate) fn loads(samples: &[Sample]) -> Vec<Option<f64>> {
+fn loads(samples: &[Sample]) -> Vec<Option<f64>> {
     let (mut ends, mut others) = (vec![0.0], vec![0.0]);
     for sample in samples {
         let Some(others_s) = sample.others_s else { return vec![None; samples.len()] };

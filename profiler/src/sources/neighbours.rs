@@ -19,9 +19,9 @@ use crate::{
 /// Channels at the outer ends of the neighbours.
 const FEW: usize = 8;
 /// Visits of each model in a process: at least, and where times are noisy at most.
-const VISITS: (usize, usize) = (12, 48);
+const VISITS: (usize, usize) = (8, 32);
 /// Relative standard error of a block's time at which no more visits are made.
-const PRECISION: f64 = 0.015;
+const PRECISION: f64 = 0.02;
 
 pub(super) fn measure(
     space: &Space,
