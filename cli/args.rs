@@ -143,7 +143,7 @@ pub(crate) struct Validate {
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(2..))]
     pub(crate) networks: u16,
     /// Bursts of each network in each process; more of them make the truth more exact. Default: as many as a table's own
-    /// networks have, 4 to 12.
+    /// networks have, 4 to 8.
     #[arg(long, value_parser = clap::value_parser!(u16).range(3..=1000))]
     pub(crate) rounds: Option<u16>,
     /// Processes in which each network is measured; the truth is their mean.

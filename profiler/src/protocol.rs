@@ -50,13 +50,13 @@ pub struct Protocol {
 }
 
 impl Default for Protocol {
-    /// 4 to 12 rounds to a standard error of 1.5 %; bursts of 8 calls or 10 ms that do not count, then of 1 call or
+    /// 4 to 8 rounds to a standard error of 1.5 %; bursts of 8 calls or 10 ms that do not count, then of 1 call or
     /// 6 ms; outliers beyond 5 deviations and 3 %, 25 % of drift, 0.15 cores of load, 10 % of frequency; 3 repeats, 10 %
     /// accepted.
     fn default() -> Self {
         Self {
             rounds: 4,
-            most_rounds: 12,
+            most_rounds: 8,
             precision: 0.015,
             warm_up: 8,
             warm_up_s: 0.010,
@@ -257,7 +257,7 @@ mod tests {
         assert_eq!(exact.samples.len(), 12 * 4);
         device.noise = 0.05;
         let noisy = measure(&mut device, &models, &Protocol::default());
-        assert!((12 * 5..=12 * 12).contains(&noisy.samples.len()), "{}", noisy.samples.len());
+        assert!((12 * 5..=12 * 8).contains(&noisy.samples.len()), "{}", noisy.samples.len());
         assert!(error(&noisy, &device, &networks) < 0.06);
         assert_eq!((noisy.disturbed, noisy.load), (0, Some(0.0)));
     }

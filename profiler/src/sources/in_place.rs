@@ -13,7 +13,7 @@ use crate::{
 /// Covering networks that share a process: as many as an elastic space of three kernels and three expansions has.
 const TOGETHER: usize = 9;
 /// Passes of a process where times are noisy: a record of more would take longer to read than to make.
-const MOST_PASSES: usize = 12;
+const MOST_PASSES: usize = 6;
 /// Timed calls of a burst: a record grows with each, so their number is fixed.
 const CALLS: usize = 6;
 
