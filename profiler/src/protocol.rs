@@ -255,7 +255,7 @@ mod tests {
         let (networks, models) = loaded(&mut device, 12);
         let exact = measure(&mut device, &models, &Protocol::default());
         assert_eq!(exact.samples.len(), 12 * 4);
-        device.noise = 0.05;
+        device.noise = 0.04;
         let noisy = measure(&mut device, &models, &Protocol::default());
         assert!((12 * 5..=12 * 8).contains(&noisy.samples.len()), "{}", noisy.samples.len());
         assert!(error(&noisy, &device, &networks) < 0.06);
