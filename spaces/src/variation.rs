@@ -49,8 +49,18 @@ impl Space {
 
     /// Each choice from either parent with equal probability.
     pub fn crossover(&self, a: &Genotype, b: &Genotype, random: &mut Random) -> Genotype {
-        let pick = |(&x, &y): (&u8, &u8)| if random.chance(0.5) { x } else { y };
-        self.canonical(Genotype(a.0.iter().zip(&b.0).map(pick).collect()))
+        let mut child = a.clone();
+        for (values, others) in child.0.chunks_mut(64).zip(b.0.chunks(64)) {
+            // One draw for 64 choices: a draw costs more than all that is done with its bits.
+            let mut bits = random.bits();
+            for (value, &other) in values.iter_mut().zip(others) {
+                if bits & 1 == 1 {
+                    *value = other;
+                }
+                bits >>= 1;
+            }
+        }
+        self.canonical(child)
     }
 
     /// Every canonical genotype, in ascending order of the last choice; only for spaces small enough to walk.

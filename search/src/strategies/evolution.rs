@@ -78,8 +78,9 @@ impl EvolutionOptions {
 /// Evolution as in Once-for-All (Cai et al., ICLR 2020; the authors' `evolution.py`).
 ///
 /// A generation's parents are the best of the parents before and their children. Departures: a child that is known
-/// already is no child; where children are hard to find a generation is closed with those that it has, so no loop is
-/// without bound; the last generation counts.
+/// already is no child; a crossing that is known or over the budget is mutated before two others are crossed, since
+/// parents that have grown alike cross to what is known; where children are hard to find a generation is closed with
+/// those that it has, so no loop is without bound; the last generation counts.
 pub struct Evolution {
     space: Space,
     options: EvolutionOptions,
@@ -133,10 +134,13 @@ impl Evolution {
         (self.generation, self.mutants, self.proposed) = (self.generation + 1, 0, 0);
     }
 
-    fn mutant(&mut self) -> Genotype {
+    fn parent(&mut self) -> usize {
+        self.random.below(self.parents.len())
+    }
+
+    fn mutate(&mut self, genotype: &Genotype) -> Genotype {
         let EvolutionOptions { layer_rate, depth_rate, resolution_rate, .. } = self.options;
-        let parent = self.random.below(self.parents.len());
-        self.space.mutate(&self.parents[parent].genotype, &mut self.random, |kind| match kind {
+        self.space.mutate(genotype, &mut self.random, |kind| match kind {
             ChoiceKind::Resolution => resolution_rate,
             ChoiceKind::Depth { .. } => depth_rate,
             ChoiceKind::Kernel { .. } | ChoiceKind::Expand { .. } | ChoiceKind::Op { .. } => {
@@ -146,9 +150,23 @@ impl Evolution {
     }
 
     fn cross(&mut self) -> Genotype {
-        let (a, b) = (self.random.below(self.parents.len()), self.random.below(self.parents.len()));
+        let (a, b) = (self.parent(), self.parent());
         let (a, b) = (&self.parents[a].genotype, &self.parents[b].genotype);
         self.space.crossover(a, b, &mut self.random)
+    }
+
+    /// The next proposal of this generation; `refused` is the crossing that was refused last.
+    fn child(&mut self, mutant: bool, refused: Option<Genotype>) -> Genotype {
+        match (self.generation, mutant, refused) {
+            (0, ..) => self.space.sample(&mut self.random),
+            (_, true, _) => {
+                let parent = self.parent();
+                let parent = self.parents[parent].genotype.clone();
+                self.mutate(&parent)
+            }
+            (_, false, Some(crossing)) => self.mutate(&crossing),
+            (_, false, None) => self.cross(),
+        }
     }
 }
 
@@ -172,19 +190,19 @@ impl Strategy for Evolution {
         let EvolutionOptions { population, mutated, .. } = self.options;
         let mutants = (mutated * population as f64).round() as usize;
         let mut missing = most.min(population - self.children.len());
+        let mut refused = None;
         while missing > 0 {
             let mutant = self.generation > 0 && self.mutants < mutants;
-            let child = match (self.generation, mutant) {
-                (0, _) => self.space.sample(&mut self.random),
-                (_, true) => self.mutant(),
-                (_, false) => self.cross(),
-            };
+            let mended = refused.is_some();
+            let child = self.child(mutant, refused.take());
             self.proposed += 1;
             if admit(&child) {
                 self.mutants += usize::from(mutant);
                 missing -= 1;
             } else if self.tired() {
                 return;
+            } else if !mutant && !mended {
+                refused = Some(child);
             }
         }
     }
