@@ -297,6 +297,20 @@ pub(crate) enum TableCommand {
     Diff(TableDiffer),
     /// Two measurements of one device and space as one table; percentiles are not kept.
     Merge(TableMerge),
+    /// Latencies of blocks that the table does not hold, from those that it holds, and what they are worth.
+    Predict(TablePredict),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TablePredict {
+    /// The latency table.
+    pub(crate) table: PathBuf,
+    /// Lines of blocks, for example "mbconv k5 m144 s2 se36 hswish 24x56x56 -> 40x28x28"; none: only the errors.
+    #[arg(value_name = "BLOCK")]
+    pub(crate) blocks: Vec<String>,
+    /// Predict blocks beyond the range of the table's blocks, too; the errors say nothing about these.
+    #[arg(long)]
+    pub(crate) allow_extrapolation: bool,
 }
 
 #[derive(Debug, Args)]

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use netfit_latency_tables::LatencyTable;
 use netfit_profiler::{FakeDevice, ProfileOptions, profile};
-use netfit_spaces::Space;
+use netfit_spaces::{Block, Op, Space};
 use tempfile::TempDir;
 
 use crate::cli::{advice, json, netfit, text};
@@ -119,4 +119,32 @@ fn tables_that_do_not_belong_together_are_refused() {
     assert!(advice(&["table", "diff", &a, text(&broken)]).contains("not a whole latency table"));
     let under_a_file = format!("{a}/blocks.csv");
     assert!(advice(&["table", "show", &a, "--csv", &under_a_file]).contains("blocks.csv"));
+}
+
+#[test]
+fn blocks_that_a_table_does_not_hold_are_predicted_from_those_that_it_holds() {
+    let folder = tempfile::tempdir().unwrap();
+    let space = Space::preset("ofa-28").unwrap();
+    let path = table(&folder, 1);
+    let known = space.distinct_blocks().into_iter().find(|block| block.kind() == "mbconv").unwrap();
+    let Op::MbConv { kernel, middle, stride, squeeze, activation, residual } = *known.op() else {
+        unreachable!()
+    };
+    let op = |middle| Op::MbConv { kernel, middle, stride, squeeze, activation, residual };
+    let block = |middle| {
+        Block::new(op(middle), known.input(), known.output().channels).unwrap().to_string()
+    };
+    let (known, new, beyond) = (known.to_string(), block(middle + 1), block(100 * middle));
+    let found = json(&["table", "predict", &path, &known, &new]);
+    let seconds = |place: usize, key: &str| found["blocks"][place][key].as_f64();
+    let (measured, predicted) =
+        (seconds(0, "calibrated_s").unwrap(), seconds(0, "predicted_s").unwrap());
+    assert!((predicted / measured - 1.0).abs() < 0.5, "{found}");
+    assert_eq!(seconds(1, "calibrated_s"), None);
+    assert!(seconds(1, "predicted_s").unwrap() > predicted, "{found}");
+    assert!(found["errors"]["rmspe"].as_f64().unwrap() > 0.0, "{found}");
+    let message = advice(&["table", "predict", &path, &beyond]);
+    assert!(message.contains("middle channels from") && message.contains("--allow-extrapolation"));
+    let found = json(&["table", "predict", &path, &beyond, "--allow-extrapolation"]);
+    assert_eq!(found["blocks"][0]["extrapolated"], true);
 }

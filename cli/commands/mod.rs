@@ -4,6 +4,7 @@ pub(crate) mod compare;
 pub(crate) mod devices;
 pub(crate) mod export;
 pub(crate) mod measure;
+pub(crate) mod predict;
 pub(crate) mod profile;
 pub(crate) mod search;
 pub(crate) mod space;

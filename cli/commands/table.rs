@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{TableCommand, TableDiffer, TableMerge, TableShow},
-    commands::profile,
+    commands::{predict, profile},
     format, output,
     runtime::{check_writable, make_folder_of, write_file},
 };
@@ -22,6 +22,7 @@ pub(crate) fn execute(command: &TableCommand, as_json: bool) -> Result<()> {
         TableCommand::Show(args) => show(args, as_json),
         TableCommand::Diff(args) => differ(args, as_json),
         TableCommand::Merge(args) => merge(args, as_json),
+        TableCommand::Predict(args) => predict::execute(args, as_json),
     }
 }
 

@@ -69,6 +69,32 @@ pub enum Error {
         /// Expected and found.
         reason: String,
     },
+    /// A table from whose blocks no others can be predicted.
+    #[error(
+        "cannot predict blocks from the latency table of `{space}`: expected at least 4 blocks of more than one output shape, found {found}; hint: profile a larger space"
+    )]
+    Blocks {
+        /// The table's space.
+        space: String,
+        /// How many blocks it has.
+        found: usize,
+    },
+    /// A block outside the range of a table's blocks.
+    #[error(
+        "block `{block}` is beyond the latency table's blocks: {reason}; hint: profile a space that has it, or go on with --allow-extrapolation"
+    )]
+    Extrapolation {
+        /// The block.
+        block: String,
+        /// Expected and found.
+        reason: String,
+    },
+    /// A block of a family of which a table has none.
+    #[error("block `{block}` is like none in the latency table; hint: profile a space that has it")]
+    Unlike {
+        /// The block.
+        block: String,
+    },
     /// Threads that cannot be started.
     #[error("cannot start {threads} threads: {source}; hint: ask for fewer")]
     Threads {

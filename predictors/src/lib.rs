@@ -24,6 +24,8 @@
 //! ```
 
 mod accuracy;
+mod block_cost;
+mod block_latency;
 mod dense;
 mod error;
 mod evaluate;
@@ -36,6 +38,7 @@ mod product;
 mod sums;
 
 pub use accuracy::Accuracy;
+pub use block_latency::{BlockErrors, BlockLatency, GroupError};
 pub use error::{Error, Result};
 pub use evaluate::{Evaluation, cross_validate};
 pub use known::CsvAccuracy;
