@@ -1,11 +1,14 @@
 //! The command line.
 
+mod compare;
+
 use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use netfit_profiler::ProfileOptions;
 
+pub(crate) use self::compare::{Compare, CompareSearch};
 use crate::device::DeviceSpec;
 
 /// Finds a neural network that meets a latency budget on your own device, and hands you the ONNX file that was
@@ -352,67 +355,4 @@ fn percentile(text: &str) -> std::result::Result<f64, String> {
         Ok(percentile) if percentile > 50.0 && percentile < 100.0 => Ok(percentile),
         _ => Err("expected a number above 50 and below 100".to_owned()),
     }
-}
-
-/// What `netfit compare --help` says of its JSON.
-const COMPARE_JSON: &str = "\
-With --json, accuracies, regrets and shares are fractions of 1; an estimate is
-{value, interval: [low, high]}, the interval null for a single seed.
-  space, source, budget_s, percentile, evaluations, first_seed, seeds, level, resamples, near,
-  seconds
-  note           \"too few seeds: no conclusion\" below 5 seeds, else null
-  best_accuracy  the optimum where the truth is known, else the best that any search found
-  reference      {accuracy, latency_s}: corner of hypervolumes, lowest accuracy and the budget
-  truth          {networks, optimum, pareto, lowest_accuracy} within the budget, or null
-  strategies     one object each, random search at 1x and 2x first:
-    name, evaluations
-    accuracy     estimate: mean over seeds of the best accuracy within the budget
-    regret       estimate: mean of optimum - best; null where the truth is not known
-    hypervolume  mean share of the exact front's, or of that of all searches together
-    latency_gap  mean |LAT - T| / T of the best; LAT its predicted latency, T the budget
-    evaluations_to_near   median evaluations to come within `near` of best_accuracy, or null
-    share_near            share of the seeds that did
-    relative_improvement  estimate, per cent: 100 (accuracy - random) / random, paired by seed
-    difference   estimate: mean paired difference from random search at 1x
-    verdict      \"better than random\", \"worse than random\", \"no difference shown\" or null
-    runs         {seed, genotype, accuracy, latency_s, latency_interval_s, evaluations, proposals,
-                 ended}";
-
-/// Strategies side by side: the same table, accuracies, budget and evaluations for all. Random search at 1x and at 2x
-/// the evaluations is always in. Where a CSV file knows every network within the budget, regret is exact.
-#[derive(Debug, Args)]
-#[command(after_long_help = COMPARE_JSON)]
-pub(crate) struct Compare {
-    /// A preset or a TOML file.
-    #[arg(long)]
-    pub(crate) space: String,
-    /// The latency table of that space.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) table: PathBuf,
-    /// Where accuracies come from: csv:FILE[,genotype=COLUMN,accuracy=COLUMN,unit=percent|fraction] or predictor:FILE.
-    #[arg(long, value_name = "SOURCE")]
-    pub(crate) accuracy: String,
-    /// Latency that must hold, for example 3ms, 250us or "60% of full".
-    #[arg(long)]
-    pub(crate) budget: String,
-    /// The percentile of single calls on which the budget is put; 50 is the median. Others must be in the table:
-    /// profile with --percentiles.
-    #[arg(long, default_value_t = 50.0)]
-    pub(crate) percentile: f64,
-    /// What is compared, for example evolution,tunas,mnasnet:mnasnet-soft; after a colon stands the reward to learn from.
-    /// Default: every strategy.
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub(crate) strategies: Vec<String>,
-    /// Distinct networks that each search evaluates.
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) evaluations: u32,
-    /// Searches of each strategy, one for each seed; fewer than 5 allow no conclusion.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
-    pub(crate) seeds: u32,
-    /// The first seed.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) seed: u64,
-    /// Picture of regret, or of the best accuracy where the truth is not known, over evaluations (SVG).
-    #[arg(long, value_name = "FILE")]
-    pub(crate) plot: Option<PathBuf>,
 }

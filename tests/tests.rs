@@ -3,6 +3,7 @@
 
 mod cli;
 mod compare;
+mod compare_runs;
 mod devices;
 mod run;
 mod spaces;

@@ -1,6 +1,10 @@
-//! `netfit compare`: strategies side by side at equal cost.
+//! `netfit compare`: strategies side by side at equal cost, finished runs at equal latency, and a supernet's ranking
+//! against that of networks trained from scratch.
 
-use std::time::Instant;
+mod retrain;
+mod runs;
+
+use std::{path::Path, time::Instant};
 
 use anyhow::{Result, bail};
 use netfit_latency_tables::LatencyTable;
@@ -11,7 +15,13 @@ use netfit_search::{
 use netfit_spaces::{Genotype, Space};
 use serde::Serialize;
 
-use crate::{args::Compare, format, output, plots, progress::Progress, runtime::check_writable};
+pub(crate) use self::runs::{MethodResult, RunsResult};
+use crate::{
+    args::{Compare, CompareSearch},
+    format, output, plots,
+    progress::Progress,
+    runtime::check_writable,
+};
 
 const COLUMNS: [&str; 9] = [
     "strategy",
@@ -26,9 +36,29 @@ const COLUMNS: [&str; 9] = [
 ];
 
 pub(crate) fn execute(args: &Compare, as_json: bool) -> Result<()> {
+    args.plot.iter().try_for_each(|path| check_writable(path))?;
+    match (&args.search, &args.runs[..], args.retrain) {
+        (Some(search), [], None) => strategies(search, args.plot.as_deref(), as_json),
+        (None, [run], Some(count)) => {
+            if args.plot.is_some() {
+                bail!("--retrain draws no picture; hint: leave out --plot");
+            }
+            retrain::execute(run, usize::from(count), args.scratch.clone().into(), as_json)
+        }
+        (None, _, None) => runs::execute(&args.runs, args.plot.as_ref(), as_json),
+        (None, _, Some(_)) => bail!(
+            "--retrain expects one run folder, found {}; hint: name the one whose supernet is judged",
+            args.runs.len()
+        ),
+        (Some(_), ..) => bail!(
+            "expected either run folders or strategies, found both; hint: --space belongs to strategies"
+        ),
+    }
+}
+
+fn strategies(args: &CompareSearch, plot: Option<&Path>, as_json: bool) -> Result<()> {
     let start = Instant::now();
     let budget: Budget = args.budget.parse()?;
-    args.plot.iter().try_for_each(|path| check_writable(path))?;
     let table = LatencyTable::load(&args.table)?;
     let space = Space::load(&args.space)?;
     table.check_space(&space)?;
@@ -58,7 +88,7 @@ pub(crate) fn execute(args: &Compare, as_json: bool) -> Result<()> {
     let mut progress = Progress::new();
     let result = comparison.run(&options, &mut progress.of_search())?;
     progress.finish();
-    if let Some(path) = &args.plot {
+    if let Some(path) = plot {
         plots::comparison(path, &result)?;
     }
     if as_json {

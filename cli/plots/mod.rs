@@ -4,6 +4,7 @@ mod blocks;
 mod compare;
 mod latency;
 mod pareto;
+mod runs;
 
 use std::path::Path;
 
@@ -18,6 +19,7 @@ pub(crate) use self::{
     compare::comparison,
     latency::predicted_against_measured,
     pareto::{Series, pareto},
+    runs::runs,
 };
 use crate::runtime::write_file;
 

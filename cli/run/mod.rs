@@ -12,11 +12,12 @@ use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 use anyhow::Result;
 use netfit_search::Budget;
 
+pub(crate) use self::result::{BudgetResult, Candidate, RunResult};
 pub(crate) use self::{deliver::export, folder::Folder, methods::Method, setting::Setting};
 use self::{
     latency::Limit,
     methods::{Choice, Work},
-    result::{BudgetResult, FORMAT, RunResult},
+    result::FORMAT,
 };
 use crate::{args::Run, config::Config, output, plots, progress::Progress};
 

@@ -2,6 +2,8 @@
 
 mod ofa;
 
+use std::fmt;
+
 use anyhow::{Result, anyhow};
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::{Evaluation, LatencyModel, TableLatency};
@@ -19,6 +21,13 @@ pub(crate) enum Method {
     /// Once-for-All: one supernet serves every network; a predictor and evolution choose among them.
     #[default]
     Ofa,
+}
+
+impl fmt::Display for Method {
+    /// As it stands in a configuration.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
 }
 
 /// What a method works with.

@@ -2,12 +2,14 @@
 
 use std::f64::consts::{FRAC_2_PI, TAU};
 
-use netfit_latency_tables::quantile;
+use netfit_latency_tables::{kendall_tau, quantile};
 use netfit_spaces::Random;
 use serde::Serialize;
 
 /// Standard deviations beyond which a normal tail is 0 in 64 bits.
 const FAR: f64 = 30.0;
+/// Resamples of an estimate by itself.
+const RESAMPLES: usize = 10_000;
 
 /// A statistic of the seeds, and the interval that resampling them gives.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
@@ -16,6 +18,29 @@ pub struct Estimate {
     pub value: f64,
     /// Its bootstrap interval; none of a single seed.
     pub interval: Option<[f64; 2]>,
+}
+
+impl Estimate {
+    /// The mean of independent values, one for each seed; `level` is its interval's coverage, above 0 and below 1.
+    ///
+    /// Not a number where there are no values.
+    pub fn mean(values: &[f64], level: f64) -> Self {
+        let mean = |places: &[usize]| {
+            places.iter().map(|&place| values[place]).sum::<f64>() / places.len() as f64
+        };
+        Bootstrap::new(values.len(), RESAMPLES, level, 0).estimate(mean)
+    }
+
+    /// Kendall's tau-b of pairs of values, with the interval that resampling the pairs gives.
+    ///
+    /// Not a number where one of the two is constant.
+    pub fn rank_correlation(pairs: &[(f64, f64)], level: f64) -> Self {
+        let tau = |places: &[usize]| {
+            let (a, b): (Vec<f64>, Vec<f64>) = places.iter().map(|&place| pairs[place]).unzip();
+            kendall_tau(&a, &b)
+        };
+        Bootstrap::new(pairs.len(), RESAMPLES, level, 0).estimate(tau)
+    }
 }
 
 /// Seeds drawn with replacement, once: every statistic is taken of the same draws, so strategies stay paired by seed.
@@ -106,6 +131,20 @@ fn normal_beyond(z: f64) -> f64 {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_estimate_by_itself_is_its_mean_or_tau() {
+        let mean = Estimate::mean(&[0.25, 0.5, 0.75], 0.95);
+        assert!((mean.value - 0.5).abs() < 1e-12);
+        let [low, high] = mean.interval.unwrap();
+        assert!(low < 0.3 && high > 0.7, "{low} {high}");
+        assert_eq!(Estimate::mean(&[0.25], 0.95), Estimate { value: 0.25, interval: None });
+        // Of the six pairs of four places one is turned.
+        let pairs = [(1.0, 10.0), (2.0, 30.0), (3.0, 20.0), (4.0, 40.0)];
+        let tau = Estimate::rank_correlation(&pairs, 0.95);
+        assert!((tau.value - 4.0 / 6.0).abs() < 1e-12);
+        assert!(tau.interval.unwrap()[0] < 0.0, "{tau:?}");
+    }
 
     fn mean(values: &[f64]) -> impl Fn(&[usize]) -> f64 + '_ {
         |places| places.iter().map(|&place| values[place]).sum::<f64>() / places.len() as f64

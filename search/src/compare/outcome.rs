@@ -69,7 +69,9 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    fn of([low, high]: [f64; 2]) -> Self {
+    /// The verdict on a difference with this interval.
+    #[must_use]
+    pub fn of([low, high]: [f64; 2]) -> Self {
         match (low > 0.0, high < 0.0) {
             (true, _) => Self::Better,
             (_, true) => Self::Worse,

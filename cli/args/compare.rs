@@ -1,0 +1,108 @@
+//! `netfit compare`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use netfit_search::job::Scratch;
+
+/// What `netfit compare --help` says of its JSON.
+const COMPARE_JSON: &str = "\
+With --json, accuracies, regrets and shares are fractions of 1; an estimate is
+{value, interval: [low, high]}, the interval null for a single seed.
+  space, source, budget_s, percentile, evaluations, first_seed, seeds, level, resamples, near,
+  seconds
+  note           \"too few seeds: no conclusion\" below 5 seeds, else null
+  best_accuracy  the optimum where the truth is known, else the best that any search found
+  reference      {accuracy, latency_s}: corner of hypervolumes, lowest accuracy and the budget
+  truth          {networks, optimum, pareto, lowest_accuracy} within the budget, or null
+  strategies     one object each, random search at 1x and 2x first:
+    name, evaluations
+    accuracy     estimate: mean over seeds of the best accuracy within the budget
+    regret       estimate: mean of optimum - best; null where the truth is not known
+    hypervolume  mean share of the exact front's, or of that of all searches together
+    latency_gap  mean |LAT - T| / T of the best; LAT its predicted latency, T the budget
+    evaluations_to_near   median evaluations to come within `near` of best_accuracy, or null
+    share_near            share of the seeds that did
+    relative_improvement  estimate, per cent: 100 (accuracy - random) / random, paired by seed
+    difference   estimate: mean paired difference from random search at 1x
+    verdict      \"better than random\", \"worse than random\", \"no difference shown\" or null
+    runs         {seed, genotype, accuracy, latency_s, latency_interval_s, evaluations, proposals,
+                 ended}";
+
+/// Three comparisons.
+///
+/// Finished runs under one budget on one device: `netfit compare runs/a runs/b`. Accuracy and latency are those of the
+/// exported files; runs of one method with other seeds are taken together.
+///
+/// Strategies, with --space, --table, --accuracy and --budget: the same evaluations for all. Random search at 1x and at
+/// 2x the evaluations is always in. Where a CSV file knows every network within the budget, regret is exact.
+///
+/// A supernet's ranking against that of networks trained from scratch: `netfit compare runs/a --retrain 12`.
+#[derive(Debug, Args)]
+#[command(after_long_help = COMPARE_JSON)]
+pub(crate) struct Compare {
+    /// Folders of finished runs.
+    pub(crate) runs: Vec<PathBuf>,
+    /// Train so many random subnets of a run from scratch, and tell how the supernet ranks them.
+    #[arg(long, value_name = "NETWORKS", value_parser = clap::value_parser!(u16).range(3..))]
+    pub(crate) retrain: Option<u16>,
+    #[command(flatten)]
+    pub(crate) scratch: RetrainProtocol,
+    /// Picture (SVG): of regret, or of the best accuracy where the truth is not known, over evaluations; of runs,
+    /// accuracy over latency.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) search: Option<CompareSearch>,
+}
+
+/// How networks are trained from scratch.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct RetrainProtocol {
+    /// Epochs of each network that is trained from scratch.
+    #[arg(long, default_value_t = 2.0, requires = "retrain")]
+    pub(crate) epochs: f64,
+    /// Peak learning rate of these trainings.
+    #[arg(long, default_value_t = 0.1, requires = "retrain")]
+    pub(crate) learning_rate: f64,
+}
+
+impl From<RetrainProtocol> for Scratch {
+    fn from(protocol: RetrainProtocol) -> Self {
+        Self { epochs: protocol.epochs, learning_rate: protocol.learning_rate }
+    }
+}
+
+/// Strategies and what they search.
+#[derive(Debug, Args)]
+pub(crate) struct CompareSearch {
+    /// A preset or a TOML file.
+    #[arg(long, required = false, required_unless_present = "runs")]
+    pub(crate) space: String,
+    /// The latency table of that space.
+    #[arg(long, value_name = "FILE", required = false, required_unless_present = "runs")]
+    pub(crate) table: PathBuf,
+    /// Where accuracies come from: csv:FILE[,genotype=COLUMN,accuracy=COLUMN,unit=percent|fraction] or predictor:FILE.
+    #[arg(long, value_name = "SOURCE", required = false, required_unless_present = "runs")]
+    pub(crate) accuracy: String,
+    /// Latency that must hold, for example 3ms, 250us or "60% of full".
+    #[arg(long, required = false, required_unless_present = "runs")]
+    pub(crate) budget: String,
+    /// The percentile of single calls on which the budget is put; 50 is the median. Others must be in the table:
+    /// profile with --percentiles.
+    #[arg(long, default_value_t = 50.0)]
+    pub(crate) percentile: f64,
+    /// What is compared, for example evolution,tunas,mnasnet:mnasnet-soft; after a colon stands the reward to learn from.
+    /// Default: every strategy.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub(crate) strategies: Vec<String>,
+    /// Distinct networks that each search evaluates.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) evaluations: u32,
+    /// Searches of each strategy, one for each seed; fewer than 5 allow no conclusion.
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) seeds: u32,
+    /// The first seed.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+}

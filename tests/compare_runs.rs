@@ -1,0 +1,115 @@
+//! `netfit compare RUN...`: finished runs beside each other.
+
+use std::{fs, path::Path};
+
+use serde_json::{Value, json};
+
+use crate::cli::{advice, json as output, netfit, text};
+
+/// What a run folder says of itself.
+struct Told {
+    method: &'static str,
+    seed: u64,
+    budget_s: f64,
+    threads: usize,
+    /// Test accuracy and measured latency of the chosen network; the random ones have a point less.
+    chosen: (f64, f64),
+}
+
+const OFA: Told =
+    Told { method: "ofa", seed: 0, budget_s: 2e-4, threads: 1, chosen: (0.92, 1.9e-4) };
+
+fn candidate(accuracy: f64, latency_s: f64) -> Value {
+    json!({
+        "genotype": "01", "parameters": 10, "multiply_adds": 20, "latency_predicted_s": latency_s,
+        "latency_interval_s": [latency_s, latency_s], "latency_measured_s": latency_s, "latency_mad_s": 1e-6,
+        "latency_measured_normalised_s": latency_s, "accuracy_predicted": null, "accuracy_supernet": null,
+        "accuracy_test": accuracy,
+    })
+}
+
+fn write(folder: &Path, told: &Told) -> String {
+    fs::create_dir_all(folder).unwrap();
+    let config = format!(
+        "space = \"ofa-28\"\nbudget = \"200us\"\nseed = {}\n[data]\nformat = \"idx\"\npath = \"images\"\n",
+        told.seed
+    );
+    fs::write(folder.join("netfit.toml"), config).unwrap();
+    let (accuracy, latency_s) = told.chosen;
+    let random = candidate(accuracy - 0.01, latency_s);
+    let result = json!({
+        "format": 1, "space": "ofa-28", "space_id": "x", "seed": told.seed, "method": told.method,
+        "budgets": [{
+            "metric": "latency", "device": "cpu", "percentile": 50.0, "seconds": told.budget_s,
+            "requested": "200us", "full_s": null,
+        }],
+        "within_budget": true,
+        "devices": [{
+            "processor": "abacus", "cores": 2, "runtime": "fingers", "runtime_version": "1", "provider": "thumb",
+            "threads": told.threads, "precision": "float32", "batch": 1,
+        }],
+        "chosen": candidate(accuracy, latency_s), "random_best": random, "random_equal_latency": random,
+        "full": candidate(0.93, 3e-4), "model": "model.onnx", "supernet_evaluations": 100,
+        "logits_max_difference": 1e-6, "test_images": 10_000, "validation": null, "predictor": null,
+        "hygiene": { "verdict": "clean", "bursts": 1, "repeated": 0, "disturbed": 0, "reference_drift": 0.0 },
+        "seconds": { "profile": 10.0, "train": 90.0 },
+    });
+    fs::write(folder.join("result.json"), result.to_string()).unwrap();
+    text(folder).to_owned()
+}
+
+#[test]
+fn runs_of_a_method_are_taken_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    let mut runs = Vec::new();
+    for seed in 0..5 {
+        let told = Told { seed, chosen: (0.92 + 0.001 * seed as f64, 1.9e-4), ..OFA };
+        runs.push(write(&place(&seed.to_string()), &told));
+    }
+    let plot = place("plots/runs.svg");
+    let mut command = vec!["compare", "--plot", text(&plot)];
+    command.extend(runs.iter().map(String::as_str));
+    let result = output(&command);
+    let method = &result["methods"][0];
+    let close = |value: &Value, expected: f64| (value.as_f64().unwrap() - expected).abs() < 1e-9;
+    assert!(close(&method["accuracy"]["value"], 0.922), "{method}");
+    assert!(close(&method["latency_gap"], 0.05) && close(&method["random_search"], 0.912));
+    let over: f64 = (0..5).map(|seed| 1.0 / (0.91 + 0.001 * f64::from(seed))).sum::<f64>() / 5.0;
+    assert!(close(&method["relative_improvement"]["value"], over), "{method}");
+    assert_eq!(method["verdict"], "better than random");
+    assert!(result["note"].is_null());
+    assert_eq!(method["runs"][4]["seconds"], 100.0);
+    assert!(fs::read_to_string(plot).unwrap().contains("budget 200 us"));
+}
+
+#[test]
+fn few_runs_allow_no_conclusion() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = write(&folder.path().join("run"), &OFA);
+    let result = output(&["compare", &run]);
+    assert_eq!(result["note"], "too few seeds: no conclusion");
+    assert!(result["methods"][0]["verdict"].is_null());
+    let printed = netfit(&["compare", &run]).output().unwrap();
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    assert!(printed.contains("92.00 %") && printed.contains("no conclusion"), "{printed}");
+}
+
+#[test]
+fn runs_that_cannot_be_compared_are_refused_by_what_differs() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = |name: &str| folder.path().join(name);
+    let first = write(&place("first"), &OFA);
+    let fail = |told: &Told, name: &str| advice(&["compare", &first, &write(&place(name), told)]);
+    let message = fail(&Told { budget_s: 3e-4, ..OFA }, "budget");
+    assert!(message.contains("200 us") && message.contains("--budget 200us"), "{message}");
+    let message = fail(&Told { threads: 2, ..OFA }, "device");
+    assert!(message.contains("threads is 1 and 2"), "{message}");
+    assert!(fail(&OFA, "twin").contains("with seed 0"));
+    fs::remove_file(place("twin").join("result.json")).unwrap();
+    assert!(advice(&["compare", text(&place("twin"))]).contains("not finished"));
+    assert!(advice(&["compare", text(&place("nowhere"))]).contains("not a run folder"));
+    assert!(advice(&["compare"]).contains("--space"));
+    assert!(advice(&["compare", &first, &first, "--retrain", "5"]).contains("one run folder"));
+    assert!(advice(&["compare", &first, "--space", "ofa-28"]).contains("table"));
+}
