@@ -73,7 +73,8 @@ pub(crate) struct Run {
 
 #[derive(Debug, Args)]
 pub(crate) struct SpaceArgs {
-    /// A preset (ofa-mbv3, ofa-mbv3-multi, ofa-28, nas-bench-macro) or a TOML file.
+    /// A preset (ofa-mbv3, ofa-mbv3-multi, ofa-28, proxyless, proxyless-28, mnasnet, mnasnet-28, nas-bench-macro) or a TOML
+    /// file.
     pub(crate) space: String,
     /// One network of the space: a digit for each choice.
     #[arg(long, value_name = "GENOTYPE")]

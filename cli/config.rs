@@ -24,7 +24,7 @@ const COMPLETE: &str = "examples/fashion-mnist.toml is a complete one";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
-    /// How the network is found: `ofa`.
+    /// How the network is found: `ofa` or `mnasnet`.
     #[serde(default)]
     pub(crate) method: Method,
     /// A preset, or a TOML file relative to the configuration. Its input shape and classes become the data's.
@@ -105,19 +105,22 @@ impl ScratchConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct SearchConfig {
-    /// Random subnets within the budget that the supernet evaluates, from which the accuracy predictor learns.
+    /// `mnasnet`: networks that the search trains by the proxy task, and as many again for random search.
+    pub(crate) evaluations: usize,
+    /// `ofa`: random subnets within the budget that the supernet evaluates, from which the accuracy predictor learns.
     pub(crate) samples: usize,
-    /// The best subnets by the predictor that the supernet then evaluates; the best of all becomes the model.
+    /// `ofa`: the best subnets by the predictor that the supernet then evaluates. `mnasnet`: the best networks by the
+    /// proxy task that are then trained in full, and as many of random search. The best becomes the model.
     pub(crate) finalists: usize,
-    /// Population of the evolution.
+    /// `ofa`: population of the evolution.
     pub(crate) population: usize,
-    /// Generations of the evolution.
+    /// `ofa`: generations of the evolution.
     pub(crate) generations: usize,
 }
 
 impl Default for SearchConfig {
     fn default() -> Self {
-        Self { samples: 100, finalists: 30, population: 100, generations: 100 }
+        Self { evaluations: 100, samples: 100, finalists: 30, population: 100, generations: 100 }
     }
 }
 
@@ -175,6 +178,7 @@ impl Config {
         }
         let search = &self.search;
         for (name, value, least) in [
+            ("evaluations", search.evaluations, 1),
             ("samples", search.samples, 10),
             ("finalists", search.finalists, 1),
             ("population", search.population, 4),

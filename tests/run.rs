@@ -116,3 +116,98 @@ fn runtimes_agree(model: &Path) {
         assert!((a - b).abs() < 1e-4, "{a} {b}");
     }
 }
+
+/// Layers all alike, few options: a controller proposes, networks are trained from scratch.
+const ALIKE: &str = r#"
+name = "alike"
+input = "1x14x14"
+classes = 3
+stem = ["conv k3 s2 relu6 o8"]
+head = ["conv k1 s1 relu6 o32", "pool", "linear"]
+
+[[stages]]
+width = 16
+stride = 1
+depth = [1, 2]
+[stages.alike]
+ops = ["dsconv relu6", "mbconv e3 relu6"]
+kernel = [3, 5]
+squeeze = [0.0]
+skip = ["none", "pool", "identity"]
+filters = [0.5, 1.0]
+"#;
+
+fn mnasnet(folder: &Path) -> String {
+    let data = folder.join("data");
+    fs::create_dir(&data).unwrap();
+    images(&data, 480, 90);
+    let config = configure(folder, "95% of full", "method = \"mnasnet\"\nseed = 5");
+    fs::write(folder.join("space.toml"), ALIKE).unwrap();
+    let search = "[scratch]\nepochs = 6\nproxy_epochs = 2\nlearning_rate = 0.05\n[search]\nevaluations = 4\nfinalists = 2\n";
+    let text = fs::read_to_string(&config).unwrap();
+    let kept = text.split("[search]").next().unwrap();
+    fs::write(&config, format!("{kept}{search}")).unwrap();
+    config
+}
+
+#[test]
+fn a_run_of_mnasnet_ends_in_a_measured_model_of_a_network_trained_on_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let (config, out) = (mnasnet(folder.path()), folder.path().join("out"));
+    let arguments = ["run", &config, "--out", text(&out), "--accept-noise", "--json"];
+    let output = netfit(&arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(matches!(output.status.code(), Some(0 | 2)), "{errors}");
+    let result: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(result["method"], "mnasnet");
+    let number = |value: &Value| value.as_f64().unwrap();
+    for name in ["chosen", "random_best", "random_equal_latency", "full"] {
+        for key in ["latency_measured_s", "accuracy_trained", "accuracy_test"] {
+            assert!(result[name][key].is_number(), "{name} {key}");
+        }
+        assert!(result[name]["accuracy_supernet"].is_null(), "{name}");
+    }
+    assert!(number(&result["chosen"]["accuracy_proxy"]) <= 1.0);
+    assert!(number(&result["chosen"]["accuracy_test"]) > 0.6, "chance is 0.33: {result}");
+    // Each accuracy stands in the journal beside its protocol: 4 to 8 short trainings, 3 to 6 in full.
+    let journal = fs::read_to_string(out.join("journal.jsonl")).unwrap();
+    let count = |protocol: &str| {
+        let source = format!("scratch {}", result["protocols"][protocol].as_str().unwrap());
+        journal.matches(&source).count()
+    };
+    assert!((4..=8).contains(&count("proxy")) && (3..=6).contains(&count("full")), "{journal}");
+    runtimes_agree(&out.join("model.onnx"));
+    let other = ["run", &config, "--out", text(&out), "--budget", "3ms"];
+    assert!(error(&other).contains("another configuration"));
+    assert!(advice(&["run", &config, "--out", text(&out), "--budget", "3"]).contains("no unit"));
+
+    // The same networks again, as an accuracy source of a search: cut off after one, then gone on with.
+    let (table, space) = (out.join("table.json"), folder.path().join("space.toml"));
+    let source = format!("train:{config}");
+    let search = |journal: &str, evaluations: &str| {
+        let journal = folder.path().join(journal);
+        json(&[
+            "search",
+            "--space",
+            text(&space),
+            "--table",
+            text(&table),
+            "--accuracy",
+            &source,
+            "--budget",
+            "1s",
+            "--strategy",
+            "mnasnet",
+            "--evaluations",
+            evaluations,
+            "--journal",
+            text(&journal),
+        ])
+    };
+    search("broken.jsonl", "1");
+    let (broken, whole) = (search("broken.jsonl", "2"), search("whole.jsonl", "2"));
+    assert_eq!((&broken["best"], &broken["evaluations"]), (&whole["best"], &2.into()));
+    let wrong = ["search", "--space", "mnasnet-28", "--table", text(&table), "--accuracy", &source];
+    let message = advice(&[&wrong[..], &["--budget", "1s"]].concat());
+    assert!(message.contains("--space `mnasnet-28` is not that of"), "{message}");
+}

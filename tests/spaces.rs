@@ -88,6 +88,82 @@ fn proxyless_skips_only_layers_that_keep_their_shape() {
     assert_eq!(networks.len(), 8 * 6 + 5, "every block in every slot");
 }
 
+/// Tan et al., CVPR 2019, section 4.2: 4 ops, 2 kernels, 2 ratios of squeeze-and-excite, 3 skips, 3 numbers of filters
+/// and 3 of layers are 432 options a block; a skip of a block of one layer is no choice.
+#[test]
+fn mnasnet_has_its_published_choices() {
+    let space = Space::preset("mnasnet").unwrap();
+    let sizes: Vec<usize> = space.choices().iter().map(|choice| choice.size).collect();
+    let block = |depths: usize| [depths, 4, 2, 2, 3, 3];
+    let depths = [2, 3, 3, 3, 3, 3, 2];
+    assert_eq!(sizes, depths.map(block).concat());
+    assert_eq!(block(3).iter().product::<usize>(), 432);
+    // Blocks of 1 to 3 or 1 to 2 layers lose the skips of one layer: 48 of 3 x 48 options each.
+    let size = |depths: usize, one: bool| {
+        (48.0 * 3.0 * depths as f64 - if one { 48.0 * 2.0 } else { 0.0 }).log10()
+    };
+    let expected = 2.0 * size(2, true) + size(3, true) + 4.0 * size(3, false);
+    assert!((space.log10_size() - expected).abs() < 1e-9, "{}", space.log10_size());
+    assert_eq!(space.covering().len(), 144);
+    // By hand: two layers of MBConv6 k5 with squeeze-and-excite and a pooled skip, 1.25 times the filters.
+    let word = format!("{}131112{}", "000000", "0".repeat(30));
+    let genotype = space.parse(&word).unwrap();
+    let lines: Vec<String> =
+        space.network(&genotype).blocks()[1..5].iter().map(ToString::to_string).collect();
+    assert_eq!(
+        lines,
+        [
+            "conv k3 s1 relu6 32x112x112 -> 12x112x112",
+            "mbconv k5 m72 s2 se24 relu6 12x112x112 -> 30x56x56",
+            "mbconv k5 m184 s1 se48 relu6 respool 30x56x56 -> 30x56x56",
+            "conv k3 s2 relu6 30x56x56 -> 24x28x28",
+        ]
+    );
+    // The same with a residual, and a skip of one layer, which is none.
+    let other = space.parse(&word.replacen("131112", "131122", 1)).unwrap();
+    assert!(space.network(&other).blocks()[3].to_string().contains(" relu6 res 30x56x56"));
+    let one = |skip: char| space.parse(&format!("0000{skip}0{}", "0".repeat(36))).unwrap();
+    assert_eq!(one('2'), one('0'));
+    let large = space.network(&space.largest());
+    assert_eq!(large.blocks().len(), 1 + 2 + 3 + 4 + 5 + 4 + 4 + 2 + 3);
+}
+
+/// Equal networks have equal genotypes: every canonical genotype of a small space has a network of its own.
+#[test]
+fn genotypes_of_stages_of_alike_layers_are_canonical() {
+    let mut spec = Space::preset("mnasnet-28").unwrap().spec().clone();
+    spec.stages.truncate(2);
+    for stage in &mut spec.stages {
+        let alike = stage.alike.as_mut().unwrap();
+        alike.ops.truncate(2);
+        alike.kernel.truncate(1);
+    }
+    let space = Space::new(spec).unwrap();
+    let networks: std::collections::BTreeSet<String> =
+        space.enumerate().map(|genotype| space.network(&genotype).text()).collect();
+    let count = space.enumerate().count();
+    assert!((space.log10_size() - (count as f64).log10()).abs() < 1e-9);
+    assert_eq!((networks.len(), count), (84 * 84, 84 * 84));
+}
+
+#[test]
+fn wrong_stages_of_alike_layers_say_what_is_wrong() {
+    let text = std::fs::read_to_string("spaces/presets/mnasnet-28.toml").unwrap();
+    for (from, to, reason) in [
+        ("\"pool\", \"identity\"", "\"identity\", \"pool\"", "in this order"),
+        ("\"none\", ", "\"mean\", ", "unknown skip `mean`"),
+        ("\"conv relu6\"", "\"linear\"", "among `ops`, found `linear`"),
+        ("[0.75, 1.0, 1.25]", "[1.0, 0.75]", "ascending `filters`"),
+        ("depth = [1, 2, 3]", "depth = [1]", "a `depth` above 1"),
+        ("depth = [1, 2, 3]", "depth = [1, 2, 3]\nkernel = [3]", "either `alike`, or"),
+        ("kernel = [3, 5]", "kernel = [3, 4]", "odd number"),
+    ] {
+        let changed = Space::from_toml("mine.toml", &text.replacen(from, to, 1));
+        let message = changed.unwrap_err().to_string();
+        assert!(message.contains(reason) && message.contains("stage 1"), "{to}: {message}");
+    }
+}
+
 #[test]
 fn the_covering_set_holds_every_block() {
     for (preset, networks) in [
@@ -96,6 +172,8 @@ fn the_covering_set_holds_every_block() {
         ("nas-bench-macro", 3),
         ("ofa-mbv3-multi", 45),
         ("proxyless", 6),
+        ("mnasnet", 144),
+        ("mnasnet-28", 144),
     ] {
         let space = Space::preset(preset).unwrap();
         let covering = space.covering();
@@ -104,18 +182,18 @@ fn the_covering_set_holds_every_block() {
         for genotype in &covering {
             seen.extend(space.network(genotype).blocks().iter().map(ToString::to_string));
         }
-        let missing: Vec<_> = space
-            .distinct_blocks()
-            .into_iter()
-            .filter(|b| !seen.contains(&b.to_string()))
-            .collect();
+        let every = space.combinations().into_iter().flat_map(|g| space.blocks(&g));
+        let missing: Vec<_> =
+            every.map(|(_, block)| block).filter(|b| !seen.contains(&b.to_string())).collect();
         assert!(missing.is_empty(), "{preset}: {missing:?}");
     }
 }
 
 #[test]
 fn genotypes_and_blocks_print_and_parse_back() {
-    for preset in ["ofa-mbv3", "ofa-28", "nas-bench-macro", "ofa-mbv3-multi", "proxyless"] {
+    for preset in
+        ["ofa-mbv3", "ofa-28", "nas-bench-macro", "ofa-mbv3-multi", "proxyless", "mnasnet"]
+    {
         let space = Space::preset(preset).unwrap();
         let mut random = Random::new(1, "laws");
         let mut other = space.sample(&mut random);

@@ -67,7 +67,8 @@ fn run(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result
 
     plot(setting, &choice, limit.seconds)?;
     let supernet_evaluations = choice.supernet_evaluations as u64;
-    let Choice { chosen, random_best, random_equal_latency, full, predictor, .. } = choice;
+    let Choice { chosen, random_best, random_equal_latency, full, predictor, protocols, .. } =
+        choice;
     let result = RunResult {
         format: FORMAT,
         space: setting.config.space.clone(),
@@ -89,6 +90,7 @@ fn run(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result
         random_equal_latency,
         full,
         predictor,
+        protocols,
     };
     result.save(&setting.folder.result())?;
     Ok(result)

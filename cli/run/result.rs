@@ -8,7 +8,7 @@ use netfit_predictors::Evaluation;
 use netfit_spaces::{Genotype, MultiplyAdds, Network, Parameters};
 use serde::{Deserialize, Serialize};
 
-use super::Method;
+use super::{Method, methods::Protocols};
 use crate::{format, output, runtime::write_file};
 
 /// The format version that this program writes.
@@ -27,9 +27,9 @@ pub(crate) struct RunResult {
     pub(crate) within_budget: bool,
     pub(crate) devices: Vec<Fingerprint>,
     pub(crate) chosen: Candidate,
-    /// The best of as many random subnets within the budget as the search evaluated with the supernet.
+    /// The best of as many random networks within the budget as the search evaluated.
     pub(crate) random_best: Candidate,
-    /// A random subnet whose predicted latency is the chosen one's.
+    /// A random network whose predicted latency is the chosen one's.
     pub(crate) random_equal_latency: Candidate,
     pub(crate) full: Candidate,
     pub(crate) model: String,
@@ -42,6 +42,9 @@ pub(crate) struct RunResult {
     pub(crate) validation: Option<Validation>,
     /// How well the accuracy predictor ranks, by cross-validation, where there is one.
     pub(crate) predictor: Option<Evaluation>,
+    /// How networks were trained from scratch, where they were.
+    #[serde(default)]
+    pub(crate) protocols: Option<Protocols>,
     /// Whether the machine was quiet while the exported files were measured.
     pub(crate) hygiene: Hygiene,
     /// Wall-clock seconds of each step of the unbroken part of the run.
@@ -75,13 +78,24 @@ pub(crate) struct Candidate {
     pub(crate) latency_measured_normalised_s: Option<f64>,
     pub(crate) accuracy_predicted: Option<f64>,
     pub(crate) accuracy_supernet: Option<f64>,
+    /// On the held-out images after a short training from scratch.
+    #[serde(default)]
+    pub(crate) accuracy_proxy: Option<f64>,
+    /// On the held-out images after a training from scratch in full.
+    #[serde(default)]
+    pub(crate) accuracy_trained: Option<f64>,
     pub(crate) accuracy_test: Option<f64>,
 }
 
 impl Candidate {
     /// The held-out accuracy by which the search compared it with others.
     pub(crate) fn accuracy_searched(&self) -> Option<f64> {
-        self.accuracy_supernet
+        self.accuracy_supernet.or(self.accuracy_proxy)
+    }
+
+    /// The held-out accuracy of its final weights.
+    fn accuracy_held_out(&self) -> Option<f64> {
+        self.accuracy_trained.or(self.accuracy_supernet)
     }
 
     /// A candidate of which only costs and predictions are known.
@@ -101,6 +115,8 @@ impl Candidate {
             latency_measured_normalised_s: None,
             accuracy_predicted: None,
             accuracy_supernet: None,
+            accuracy_proxy: None,
+            accuracy_trained: None,
             accuracy_test: None,
         }
     }
@@ -169,7 +185,7 @@ fn row(name: &str, candidate: &Candidate) -> Vec<String> {
         candidate.multiply_adds.to_string(),
         format::seconds(candidate.latency_predicted_s),
         candidate.latency_measured_s.map_or_else(|| "-".to_owned(), format::seconds),
-        format::percent(candidate.accuracy_supernet),
+        format::percent(candidate.accuracy_held_out()),
         format::percent(candidate.accuracy_test),
     ]
 }

@@ -1,6 +1,6 @@
 //! A network as the nodes and constants of an ONNX graph.
 
-use netfit_spaces::{Activation, Block, Conv, Layer, LayerKind, Network};
+use netfit_spaces::{Activation, Block, Conv, Layer, LayerKind, Network, Skip};
 
 use crate::{
     INPUT, OUTPUT, Result, Tensor, Weights,
@@ -47,11 +47,27 @@ impl<'a> Graph<'a> {
                 (format!("{name}/{}", layer.name), format!("{name}.{}", layer.name));
             self.layer(&layer, &place, &source)?;
         }
-        if block.residual() {
-            let inputs = vec![self.current.clone(), input];
+        let skip = match block.skip() {
+            Skip::None => None,
+            Skip::Identity => Some(input),
+            Skip::Pool => Some(self.mean_of_neighbours(format!("{name}/skip"), input)),
+        };
+        if let Some(skip) = skip {
+            let inputs = vec![self.current.clone(), skip];
             self.current = self.node(format!("{name}/add"), "Add", inputs, vec![]);
         }
         Ok(())
+    }
+
+    /// The mean of the 3x3 around each pixel, of those that are there.
+    fn mean_of_neighbours(&mut self, name: String, input: String) -> String {
+        let attributes = vec![
+            AttributeProto::ints("kernel_shape", vec![3; 2]),
+            AttributeProto::ints("pads", vec![1; 4]),
+            AttributeProto::ints("strides", vec![1; 2]),
+            AttributeProto::int("count_include_pad", 0),
+        ];
+        self.node(name, "AveragePool", vec![input], attributes)
     }
 
     /// `place` starts the nodes' names, `source` the weights'.

@@ -1,7 +1,7 @@
 //! Random weights, for profiling: a network's speed does not depend on what it has learned, as long as its numbers
 //! stay ordinary (subnormal ones are slow).
 
-use netfit_spaces::{Activation, Layer, LayerKind, Network, Random};
+use netfit_spaces::{Activation, Layer, LayerKind, Network, Random, Skip};
 
 use crate::{Tensor, Weights};
 
@@ -13,7 +13,7 @@ impl Weights {
     /// Weights for every tensor of the network, drawn in the order of [`Network::weights`].
     ///
     /// Convolutions and linear maps are normal with variance `g / fan-in`, where g is 2 before an activation (He et
-    /// al., ICCV 2015), 1/4 where a residual is added next, so that long networks do not grow, and 1 elsewhere.
+    /// al., ICCV 2015), 1/4 where the input is added next, so that long networks do not grow, and 1 elsewhere.
     /// Normalisation has a scale in 0.8..1.2, a variance in 0.5..1.5, and a shift and a mean of standard deviation
     /// 0.1, as have the biases. Activations neither vanish nor overflow.
     pub fn random(network: &Network, random: &mut Random) -> Self {
@@ -22,7 +22,7 @@ impl Weights {
             let name = network.block_name(index);
             let prefix = |layer: &Layer| format!("{name}.{}.", layer.name);
             gains.extend(block.layers().iter().map(|layer| (prefix(layer), gain(layer))));
-            if let Some((_, last)) = gains.last_mut().filter(|_| block.residual()) {
+            if let Some((_, last)) = gains.last_mut().filter(|_| block.skip() != Skip::None) {
                 *last = 0.25;
             }
         }

@@ -1,6 +1,6 @@
 //! Networks evaluated by nested loops in double precision, batch normalisation not folded: the tests' oracle.
 
-use netfit_spaces::{Activation, Conv, Layer, LayerKind, NORM_EPSILON, Network, Shape};
+use netfit_spaces::{Activation, Conv, Layer, LayerKind, NORM_EPSILON, Network, Shape, Skip};
 
 use crate::{Tensor, Weights};
 
@@ -17,8 +17,13 @@ pub(crate) fn evaluate(network: &Network, weights: &Weights, images: &Tensor) ->
                     let prefix = format!("{}.{}", network.block_name(index), layer.name);
                     y = step(&layer, &Source { weights, prefix }, &y);
                 }
-                if block.residual() {
-                    y.iter_mut().zip(&x).for_each(|(y, x)| *y += x);
+                match block.skip() {
+                    Skip::None => {}
+                    Skip::Identity => y.iter_mut().zip(&x).for_each(|(y, x)| *y += x),
+                    Skip::Pool => {
+                        let means = neighbours(block.input(), &x);
+                        y.iter_mut().zip(means).for_each(|(y, x)| *y += x);
+                    }
                 }
                 x = y;
             }
@@ -108,6 +113,22 @@ fn convolution(conv: Conv, input: Shape, output: Shape, weight: &[f64], x: &[f64
 fn mean(shape: Shape, x: &[f64]) -> Vec<f64> {
     let pixels = shape.height * shape.width;
     x.chunks(pixels).map(|channel| channel.iter().sum::<f64>() / pixels as f64).collect()
+}
+
+/// The mean of the pixels around each one, itself among them, that are in the image.
+fn neighbours(shape: Shape, x: &[f64]) -> Vec<f64> {
+    let (height, width) = (shape.height as isize, shape.width as isize);
+    let around = |at: usize| {
+        let (row, column) = (at as isize / width % height, at as isize % width);
+        let offsets = (-1..=1).flat_map(|r| (-1..=1).map(move |c| (r, c)));
+        let inside = offsets.filter(|(r, c)| {
+            (0..height).contains(&(row + r)) && (0..width).contains(&(column + c))
+        });
+        let values: Vec<f64> =
+            inside.map(|(r, c)| x[(at as isize + r * width + c) as usize]).collect();
+        values.iter().sum::<f64>() / values.len() as f64
+    };
+    (0..x.len()).map(around).collect()
 }
 
 fn affine(weight: &[f64], bias: &[f64], x: &[f64]) -> Vec<f64> {

@@ -7,14 +7,15 @@ use crate::Result;
 /// A cost of networks that is the sum of their blocks' costs: seconds, multiply-adds, parameters.
 ///
 /// Built once for a space; a genotype's sum is then one look-up for each layer, by the values of its choices, with
-/// no block built and no string touched. The block at a layer depends on that layer's choices and on the input size
-/// alone, so the smallest sum is exact too: the cheapest option in each layer, the cheapest depth of each stage.
+/// no block built and no string touched. The block at a layer depends on that layer's choices, on the input size and,
+/// where widths are chosen, on those of its stage and of the one before, so the smallest sum is exact too: the cheapest
+/// options and depth of each stage for each pair of widths, then the cheapest sequence of widths.
 #[derive(Clone, Debug)]
 pub struct BlockSums {
     space: Space,
     resolution: Option<usize>,
-    /// Stem and head, for each input size.
-    fixed: Vec<f64>,
+    /// Stem and head, for each input size and width of the last stage.
+    fixed: Vec<Vec<f64>>,
     stages: Vec<Stage>,
 }
 
@@ -22,17 +23,31 @@ pub struct BlockSums {
 struct Stage {
     depth: Option<usize>,
     depths: Vec<usize>,
+    width: Option<usize>,
+    widths: usize,
+    /// Whether one option is chosen for all layers.
+    alike: bool,
     layers: Vec<Layer>,
 }
 
-/// A layer's option is `major * minor_size + minor`, each the value of a choice, or 0 where there is none.
+/// A layer's place among its costs is the sum of its choices' values times their steps: its option first, then the
+/// width of its stage, and for a stage's first layer that of the stage before.
 #[derive(Clone, Debug)]
 struct Layer {
-    major: Option<usize>,
-    minor: Option<usize>,
-    minor_size: usize,
-    /// `[input size][option]`
+    /// Index, number of values, step; the last runs fastest.
+    digits: Vec<(usize, usize, usize)>,
+    options: usize,
+    /// The choices of widths with their steps.
+    widths: Vec<(usize, usize)>,
+    /// `[input size][place]`
     costs: Vec<Vec<f64>>,
+}
+
+/// The cheapest networks up to a stage, for one width of it.
+#[derive(Clone)]
+struct Cheapest {
+    cost: f64,
+    values: Vec<u8>,
 }
 
 impl BlockSums {
@@ -41,21 +56,16 @@ impl BlockSums {
     /// # Errors
     /// What `cost` reports.
     pub fn new(space: &Space, mut cost: impl FnMut(&Block) -> Result<f64>) -> Result<Self> {
-        let find = |kind| space.choices().iter().position(|choice| choice.kind == kind);
-        let inputs = space.inputs().len();
-        let stage = |(index, spec): (usize, &netfit_spaces::StageSpec)| {
-            let deepest = spec.depth.iter().copied().max().unwrap_or(0);
-            let layer = |layer| Layer::new(space, index, layer, inputs);
-            Stage {
-                depth: find(ChoiceKind::Depth { stage: index }),
-                depths: spec.depth.clone(),
-                layers: (0..deepest).map(layer).collect(),
-            }
-        };
-        let stages = space.spec().stages.iter().enumerate().map(stage).collect();
-        let resolution = find(ChoiceKind::Resolution);
-        let mut sums = Self { space: space.clone(), resolution, fixed: vec![0.0; inputs], stages };
-        for genotype in space.covering() {
+        let resolution = find(space, ChoiceKind::Resolution).map(|(index, _)| index);
+        let mut stages: Vec<Stage> = Vec::new();
+        for index in 0..space.spec().stages.len() {
+            let before = stages.last().and_then(|stage| Some((stage.width?, stage.widths)));
+            stages.push(Stage::new(space, index, before));
+        }
+        let last = stages.last().map_or(1, |stage| stage.widths);
+        let fixed = vec![vec![0.0; last]; space.inputs().len()];
+        let mut sums = Self { space: space.clone(), resolution, fixed, stages };
+        for genotype in space.combinations() {
             let input = value(&genotype, resolution);
             let mut fixed = 0.0;
             for (slot, block) in space.blocks(&genotype) {
@@ -63,13 +73,14 @@ impl BlockSums {
                 match slot {
                     Slot::Layer { stage, layer } => {
                         let layer = &mut sums.stages[stage].layers[layer];
-                        let option = layer.option(&genotype);
-                        layer.costs[input][option] = seconds;
+                        let place = layer.place(&genotype);
+                        layer.costs[input][place] = seconds;
                     }
                     Slot::Stem(_) | Slot::Head(_) => fixed += seconds,
                 }
             }
-            sums.fixed[input] = fixed;
+            let width = sums.last_width(&genotype);
+            sums.fixed[input][width] = fixed;
         }
         Ok(sums)
     }
@@ -82,14 +93,18 @@ impl BlockSums {
     /// The sum of a genotype's blocks.
     pub fn sum(&self, genotype: &Genotype) -> f64 {
         let input = value(genotype, self.resolution);
-        let mut sum = self.fixed[input];
+        let mut sum = self.fixed[input][self.last_width(genotype)];
         for stage in &self.stages {
             let depth = stage.depths[value(genotype, stage.depth)];
             for layer in &stage.layers[..depth] {
-                sum += layer.costs[input][layer.option(genotype)];
+                sum += layer.costs[input][layer.place(genotype)];
             }
         }
         sum
+    }
+
+    fn last_width(&self, genotype: &Genotype) -> usize {
+        self.stages.last().map_or(0, |stage| value(genotype, stage.width))
     }
 
     /// The genotype with the smallest sum, and that sum.
@@ -97,62 +112,146 @@ impl BlockSums {
     /// # Panics
     /// Never: a space has an input size, and what is chosen is a value of its choice.
     pub fn smallest(&self) -> (Genotype, f64) {
-        let mut best: Option<(f64, Vec<u8>)> = None;
-        for (input, &fixed) in self.fixed.iter().enumerate() {
-            let mut values = vec![0; self.space.choices().len()];
-            set(&mut values, self.resolution, input);
-            let stages = self.stages.iter().map(|stage| stage.smallest(input, &mut values));
-            let sum = fixed + stages.sum::<f64>();
-            if best.as_ref().is_none_or(|(least, _)| sum < *least) {
-                best = Some((sum, values));
-            }
-        }
-        let (_, values) = best.expect("a space has at least one input size");
+        let cheapest = (0..self.fixed.len())
+            .flat_map(|input| self.smallest_of(input))
+            .reduce(cheaper)
+            .expect("a space has at least one input size");
         let digit = |&value: &u8| char::from_digit(u32::from(value), 36).unwrap_or('?');
-        let word: String = values.iter().map(digit).collect();
+        let word: String = cheapest.values.iter().map(digit).collect();
         let genotype = self.space.parse(&word).expect("every value is one of its choice's");
         let sum = self.sum(&genotype);
         (genotype, sum)
     }
+
+    /// The smallest sum for an input size and each width of the last stage.
+    fn smallest_of(&self, input: usize) -> Vec<Cheapest> {
+        let mut values = vec![0; self.space.choices().len()];
+        set(&mut values, self.resolution, input);
+        let mut before = vec![Cheapest { cost: 0.0, values }];
+        for stage in &self.stages {
+            let at = |width: usize| {
+                let after = |(other, start): (usize, &Cheapest)| {
+                    stage.cheapest(input, (other, width), start)
+                };
+                let all = before.iter().enumerate().map(after);
+                all.reduce(cheaper).expect("at least one width before")
+            };
+            before = (0..stage.widths).map(at).collect();
+        }
+        for (end, fixed) in before.iter_mut().zip(&self.fixed[input]) {
+            end.cost += fixed;
+        }
+        before
+    }
 }
 
 impl Stage {
-    /// The smallest sum over depths and options; sets the choices that reach it.
-    fn smallest(&self, input: usize, values: &mut [u8]) -> f64 {
-        let cheapest: Vec<(usize, f64)> =
-            self.layers.iter().map(|layer| least(layer.costs[input].iter().copied())).collect();
-        let sum = |depth: &usize| cheapest[..*depth].iter().map(|(_, cost)| cost).sum::<f64>();
-        let (depth, cost) = least(self.depths.iter().map(sum));
-        set(values, self.depth, depth);
-        for (layer, (option, _)) in self.layers.iter().zip(&cheapest).take(self.depths[depth]) {
-            set(values, layer.major, option / layer.minor_size);
-            set(values, layer.minor, option % layer.minor_size);
+    fn new(space: &Space, index: usize, before: Option<(usize, usize)>) -> Self {
+        let spec = &space.spec().stages[index];
+        let width = find(space, ChoiceKind::Width { stage: index });
+        let alike = spec.alike.is_some();
+        let deepest = spec.depth.iter().copied().max().unwrap_or(0);
+        let layer = |layer| {
+            let own = if alike { 0 } else { layer };
+            Layer::new(space, (index, own), width, before.filter(|_| layer == 0))
+        };
+        Self {
+            depth: find(space, ChoiceKind::Depth { stage: index }).map(|(index, _)| index),
+            depths: spec.depth.clone(),
+            width: width.map(|(index, _)| index),
+            widths: width.map_or(1, |(_, size)| size),
+            alike,
+            layers: (0..deepest).map(layer).collect(),
         }
-        cost
+    }
+
+    /// The smallest sum after `start` with these widths of the stage before and of this one.
+    fn cheapest(
+        &self,
+        input: usize,
+        (before, width): (usize, usize),
+        start: &Cheapest,
+    ) -> Cheapest {
+        let cost = |layer: usize, option: usize| {
+            let shared = if layer == 0 { before * self.widths } else { 0 };
+            let layer = &self.layers[layer];
+            layer.costs[input][option + layer.options * (width + shared)]
+        };
+        let mut chosen = vec![0; self.layers.len()];
+        let (depth, least) = if self.alike {
+            let options = self.layers[0].options;
+            let sum = |depth: usize, option| (0..depth).map(|layer| cost(layer, option)).sum();
+            let each = |&depth: &usize| least((0..options).map(|option| sum(depth, option)));
+            let each: Vec<(usize, f64)> = self.depths.iter().map(each).collect();
+            let (depth, least) = least(each.iter().map(|(_, sum)| *sum));
+            chosen.fill(each[depth].0);
+            (depth, least)
+        } else {
+            let each = |layer: usize| {
+                least((0..self.layers[layer].options).map(|option| cost(layer, option)))
+            };
+            let each: Vec<(usize, f64)> = (0..self.layers.len()).map(each).collect();
+            chosen = each.iter().map(|(option, _)| *option).collect();
+            let sum = |depth: &usize| each[..*depth].iter().map(|(_, cost)| cost).sum::<f64>();
+            least(self.depths.iter().map(sum))
+        };
+        let mut values = start.values.clone();
+        set(&mut values, self.depth, depth);
+        set(&mut values, self.width, width);
+        for (layer, option) in self.layers.iter().zip(chosen).take(self.depths[depth]) {
+            for &(index, size, step) in &layer.digits {
+                values[index] = (option / step % size) as u8;
+            }
+        }
+        Cheapest { cost: start.cost + least, values }
     }
 }
 
 impl Layer {
-    fn new(space: &Space, stage: usize, layer: usize, inputs: usize) -> Self {
-        let (mut major, mut minor) = (None, None);
-        let (mut major_size, mut minor_size) = (1, 1);
-        for (index, choice) in space.choices().iter().enumerate() {
-            let kind = choice.kind;
-            if kind == (ChoiceKind::Kernel { stage, layer })
-                || kind == (ChoiceKind::Op { stage, layer })
-            {
-                (major, major_size) = (Some(index), choice.size);
-            } else if kind == (ChoiceKind::Expand { stage, layer }) {
-                (minor, minor_size) = (Some(index), choice.size);
-            }
+    fn new(
+        space: &Space,
+        (stage, layer): (usize, usize),
+        width: Option<(usize, usize)>,
+        before: Option<(usize, usize)>,
+    ) -> Self {
+        // The last of them runs fastest.
+        let kinds = [
+            ChoiceKind::Op { stage, layer },
+            ChoiceKind::Kernel { stage, layer },
+            ChoiceKind::Expand { stage, layer },
+            ChoiceKind::Squeeze { stage },
+            ChoiceKind::Skip { stage },
+        ];
+        let (mut digits, mut widths, mut places) = (Vec::new(), Vec::new(), 1);
+        for (index, size) in kinds.into_iter().rev().filter_map(|kind| find(space, kind)) {
+            digits.push((index, size, places));
+            places *= size;
         }
-        let costs = vec![vec![0.0; major_size * minor_size]; inputs];
-        Self { major, minor, minor_size, costs }
+        let options = places;
+        for (index, size) in width.into_iter().chain(before) {
+            widths.push((index, places));
+            places *= size;
+        }
+        let costs = vec![vec![0.0; places]; space.inputs().len()];
+        Self { digits, options, widths, costs }
     }
 
-    fn option(&self, genotype: &Genotype) -> usize {
-        value(genotype, self.major) * self.minor_size + value(genotype, self.minor)
+    fn place(&self, genotype: &Genotype) -> usize {
+        let value = |index: usize| usize::from(genotype.values()[index]);
+        let option: usize = self.digits.iter().map(|&(index, _, step)| value(index) * step).sum();
+        option + self.widths.iter().map(|&(index, step)| value(index) * step).sum::<usize>()
     }
+}
+
+/// A choice of the space with its number of values.
+fn find(space: &Space, kind: ChoiceKind) -> Option<(usize, usize)> {
+    let index = space.choices().iter().position(|choice| choice.kind == kind)?;
+    Some((index, space.choices()[index].size))
+}
+
+/// The first where both cost the same.
+fn cheaper(a: Cheapest, b: Cheapest) -> Cheapest {
+    if b.cost < a.cost { b } else { a }
 }
 
 fn value(genotype: &Genotype, choice: Option<usize>) -> usize {
@@ -187,7 +286,9 @@ mod tests {
     /// The network's own count is the oracle; whole numbers, so the sums are exact.
     #[test]
     fn sums_agree_with_the_networks_own_counts() {
-        for preset in ["ofa-mbv3", "ofa-mbv3-multi", "ofa-28", "nas-bench-macro", "proxyless"] {
+        for preset in
+            ["ofa-mbv3", "ofa-mbv3-multi", "ofa-28", "nas-bench-macro", "proxyless", "mnasnet"]
+        {
             let space = Space::preset(preset).unwrap();
             let sums = multiply_adds(&space);
             let mut random = Random::new(1, "sums");
@@ -199,9 +300,47 @@ mod tests {
         }
     }
 
+    /// Two stages whose layers are all alike and whose widths are chosen.
+    const ALIKE: &str = r#"
+name = "alike"
+input = "1x8x8"
+classes = 3
+stem = ["conv k3 s1 relu o8"]
+head = ["conv k1 s1 relu o16", "pool", "linear"]
+
+[[stages]]
+width = 8
+stride = 1
+depth = [1, 2]
+[stages.alike]
+ops = ["conv relu", "mbconv e2 relu"]
+kernel = [3]
+squeeze = [0.0, 0.25]
+skip = ["none", "identity"]
+filters = [1.0, 2.0]
+
+[[stages]]
+width = 16
+stride = 2
+depth = [2, 3]
+[stages.alike]
+ops = ["dsconv relu"]
+kernel = [3, 5]
+squeeze = [0.25]
+skip = ["none", "pool", "identity"]
+filters = [0.5, 1.0, 1.5]
+"#;
+
     #[test]
     fn the_smallest_sum_is_that_of_enumeration() {
-        let space = Space::preset("nas-bench-macro").unwrap();
+        for space in
+            [Space::preset("nas-bench-macro").unwrap(), Space::from_toml("alike", ALIKE).unwrap()]
+        {
+            the_smallest_sum_is_that_of_enumeration_in(&space);
+        }
+    }
+
+    fn the_smallest_sum_is_that_of_enumeration_in(space: &Space) {
         // Costs that favour no one option everywhere, some below 0.
         let cost = |block: &Block| {
             let text = block.to_string();
@@ -209,7 +348,12 @@ mod tests {
                 text.bytes().fold(7_u64, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(b)));
             Ok((hash % 1000) as f64 - 300.0)
         };
-        let sums = BlockSums::new(&space, cost).unwrap();
+        let sums = BlockSums::new(space, cost).unwrap();
+        for genotype in space.enumerate().take(400) {
+            let blocks = space.blocks(&genotype);
+            let expected: f64 = blocks.iter().map(|(_, block)| cost(block).unwrap()).sum();
+            assert!((sums.sum(&genotype) - expected).abs() < 1e-9, "{genotype}");
+        }
         let (genotype, smallest) = sums.smallest();
         let expected = space.enumerate().map(|g| sums.sum(&g)).fold(f64::INFINITY, f64::min);
         assert!((smallest - expected).abs() < 1e-9);

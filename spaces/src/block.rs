@@ -31,17 +31,50 @@ impl Activation {
     }
 }
 
+/// What is added to a block's output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Skip {
+    /// Nothing.
+    #[default]
+    None,
+    /// `respool`: the block's input, each pixel the mean of the 3x3 around it (at the border, of those that are there).
+    Pool,
+    /// `res`: the block's input, a residual.
+    Identity,
+}
+
+impl Skip {
+    const NAMED: [(&'static str, Self); 3] =
+        [("none", Self::None), ("pool", Self::Pool), ("identity", Self::Identity)];
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        Self::NAMED.iter().find(|(known, _)| *known == name).map(|(_, skip)| *skip)
+    }
+
+    fn token(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Pool => Some("respool"),
+            Self::Identity => Some("res"),
+        }
+    }
+}
+
 /// What a block computes, apart from its shapes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
-    /// `conv`: convolution, batch normalisation, activation.
+    /// `conv`: convolution, batch normalisation, activation, optional squeeze-and-excite.
     Conv {
         /// Side of the kernel, odd.
         kernel: usize,
         /// Stride in both directions.
         stride: usize,
-        /// What follows.
+        /// Channels inside squeeze-and-excite.
+        squeeze: Option<usize>,
+        /// What follows the normalisation.
         activation: Activation,
+        /// What is added to the output.
+        skip: Skip,
     },
     /// `dsconv`: depth-wise convolution, optional squeeze-and-excite, point-wise projection.
     Separable {
@@ -53,8 +86,8 @@ pub enum Op {
         squeeze: Option<usize>,
         /// What follows the depth-wise convolution.
         activation: Activation,
-        /// Whether the block's input is added to its output.
-        residual: bool,
+        /// What is added to the output.
+        skip: Skip,
     },
     /// `mbconv`: point-wise expansion, then as `dsconv` (Sandler et al., CVPR 2018).
     MbConv {
@@ -68,8 +101,8 @@ pub enum Op {
         squeeze: Option<usize>,
         /// What follows the expansion and the depth-wise convolution.
         activation: Activation,
-        /// Whether the block's input is added to its output.
-        residual: bool,
+        /// What is added to the output.
+        skip: Skip,
     },
     /// `pool`: mean over height and width.
     Pool,
@@ -86,7 +119,7 @@ pub enum Op {
 ///
 /// It prints and parses back as `KIND [TOKEN ...] CxHxW -> CxHxW`. Kinds: `conv`, `dsconv`, `mbconv`, `pool`,
 /// `linear`. Tokens, in this order: `k` kernel side, `m` middle channels, `s` stride, `se` squeeze channels,
-/// `nobias`, an activation (`relu`, `relu6`, `hswish`; none where left out), `res` for a residual.
+/// `nobias`, an activation (`relu`, `relu6`, `hswish`; none where left out), `res` or `respool` for a [`Skip`].
 ///
 /// ```
 /// let line = "mbconv k5 m144 s2 se36 hswish 24x56x56 -> 40x28x28";
@@ -138,9 +171,12 @@ impl Block {
         self.output
     }
 
-    /// Whether the block's input is added to its output.
-    pub fn residual(&self) -> bool {
-        matches!(self.op, Op::Separable { residual: true, .. } | Op::MbConv { residual: true, .. })
+    /// What is added to the block's output.
+    pub fn skip(&self) -> Skip {
+        match self.op {
+            Op::Conv { skip, .. } | Op::Separable { skip, .. } | Op::MbConv { skip, .. } => skip,
+            Op::Pool | Op::Linear { .. } => Skip::None,
+        }
     }
 
     /// The first word of the block's line.
@@ -182,7 +218,7 @@ impl Block {
         if self.output.channels == 0 {
             return Some("expected at least one output channel");
         }
-        if self.residual() && self.input != self.output {
+        if self.skip() != Skip::None && self.input != self.output {
             return Some("expected equal shapes for a residual");
         }
         if matches!(self.op, Op::Linear { .. }) && (self.input.height, self.input.width) != (1, 1) {
@@ -197,11 +233,8 @@ impl fmt::Display for Block {
         f.write_str(self.kind())?;
         let (mut squeezed, mut last) = (None, Activation::None);
         match self.op {
-            Op::Conv { kernel, stride, activation } => {
-                write!(f, " k{kernel} s{stride}")?;
-                last = activation;
-            }
-            Op::Separable { kernel, stride, squeeze, activation, .. } => {
+            Op::Conv { kernel, stride, squeeze, activation, .. }
+            | Op::Separable { kernel, stride, squeeze, activation, .. } => {
                 write!(f, " k{kernel} s{stride}")?;
                 (squeezed, last) = (squeeze, activation);
             }
@@ -223,8 +256,8 @@ impl fmt::Display for Block {
         if let Some(name) = last.name() {
             write!(f, " {name}")?;
         }
-        if self.residual() {
-            f.write_str(" res")?;
+        if let Some(token) = self.skip().token() {
+            write!(f, " {token}")?;
         }
         write!(f, " {} -> {}", self.input, self.output)
     }
@@ -261,7 +294,7 @@ struct Tokens {
     squeeze: Option<usize>,
     nobias: bool,
     activation: Activation,
-    residual: bool,
+    skip: Skip,
 }
 
 impl Tokens {
@@ -274,7 +307,9 @@ impl Tokens {
             if let Some(activation) = Activation::named(word) {
                 tokens.activation = activation;
             } else if word == "res" {
-                tokens.residual = true;
+                tokens.skip = Skip::Identity;
+            } else if word == "respool" {
+                tokens.skip = Skip::Pool;
             } else if word == "nobias" {
                 tokens.nobias = true;
             } else if let Some(n) = number("k") {
@@ -295,19 +330,21 @@ impl Tokens {
     fn op(&self, kind: &str) -> std::result::Result<Op, String> {
         let need =
             |value: Option<usize>, token: &str| value.ok_or(format!("expected a token `{token}`"));
-        let (activation, residual, squeeze) = (self.activation, self.residual, self.squeeze);
+        let (activation, skip, squeeze) = (self.activation, self.skip, self.squeeze);
         Ok(match kind {
             "conv" => Op::Conv {
                 kernel: need(self.kernel, "k")?,
                 stride: need(self.stride, "s")?,
+                squeeze,
                 activation,
+                skip,
             },
             "dsconv" => Op::Separable {
                 kernel: need(self.kernel, "k")?,
                 stride: need(self.stride, "s")?,
                 squeeze,
                 activation,
-                residual,
+                skip,
             },
             "mbconv" => Op::MbConv {
                 kernel: need(self.kernel, "k")?,
@@ -315,7 +352,7 @@ impl Tokens {
                 stride: need(self.stride, "s")?,
                 squeeze,
                 activation,
-                residual,
+                skip,
             },
             "pool" => Op::Pool,
             "linear" => Op::Linear { bias: !self.nobias, activation },

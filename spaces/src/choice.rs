@@ -13,7 +13,7 @@ pub struct Choice {
     pub(crate) condition: Option<(usize, u8)>,
 }
 
-/// What a choice is about; stages and layers count from 0.
+/// What a choice is about; stages and layers count from 0. What all layers of a stage share stands at its layer 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChoiceKind {
     /// Side of the input image.
@@ -43,6 +43,21 @@ pub enum ChoiceKind {
         stage: usize,
         /// Its layer.
         layer: usize,
+    },
+    /// Squeeze-and-excite of all layers of a stage.
+    Squeeze {
+        /// Its stage.
+        stage: usize,
+    },
+    /// What all layers of a stage but the first add to their outputs.
+    Skip {
+        /// Its stage.
+        stage: usize,
+    },
+    /// Output channels of a stage.
+    Width {
+        /// Its stage.
+        stage: usize,
     },
 }
 

@@ -2,8 +2,7 @@
 
 use crate::{Activation, Block, Op, Shape};
 
-/// One primitive step of a block. A block computes its layers in order and then, where it has a residual, adds
-/// its input.
+/// One primitive step of a block. A block computes its layers in order and then adds what its [`crate::Skip`] says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Layer {
     /// Name within the block: `conv`, `expand`, `depthwise`, `se`, `project`, `pool` or `linear`.
@@ -56,9 +55,10 @@ impl Block {
     pub fn layers(&self) -> Vec<Layer> {
         let (input, output) = (self.input(), self.output());
         match *self.op() {
-            Op::Conv { kernel, stride, activation } => {
-                let conv = Conv { kernel, stride, groups: 1, activation };
-                vec![Layer { name: "conv", kind: LayerKind::Conv(conv), input, output }]
+            Op::Conv { kernel, stride, squeeze, activation, .. } => {
+                let kind = LayerKind::Conv(Conv { kernel, stride, groups: 1, activation });
+                let conv = Layer { name: "conv", kind, input, output };
+                std::iter::once(conv).chain(gate(output, squeeze)).collect()
             }
             Op::Separable { kernel, stride, squeeze, activation, .. } => {
                 depthwise_separable(input, output, kernel, stride, squeeze, activation)
@@ -96,16 +96,15 @@ fn depthwise_separable(
     let conv = Conv { kernel, stride, groups: input.channels, activation };
     let mut layers =
         vec![Layer { name: "depthwise", kind: LayerKind::Conv(conv), input, output: inner }];
-    if let Some(squeeze) = squeeze {
-        layers.push(Layer {
-            name: "se",
-            kind: LayerKind::SqueezeExcite { squeeze },
-            input: inner,
-            output: inner,
-        });
-    }
+    layers.extend(gate(inner, squeeze));
     layers.push(pointwise("project", inner, output, Activation::None));
     layers
+}
+
+/// Squeeze-and-excite, where asked for.
+fn gate(shape: Shape, squeeze: Option<usize>) -> Option<Layer> {
+    let kind = LayerKind::SqueezeExcite { squeeze: squeeze? };
+    Some(Layer { name: "se", kind, input: shape, output: shape })
 }
 
 fn pointwise(name: &'static str, input: Shape, output: Shape, activation: Activation) -> Layer {

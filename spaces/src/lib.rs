@@ -14,6 +14,7 @@
 //! # Ok::<(), netfit_spaces::Error>(())
 //! ```
 
+mod alike;
 mod block;
 mod choice;
 mod cost;
@@ -28,7 +29,7 @@ mod spec;
 mod stage;
 mod variation;
 
-pub use block::{Activation, Block, Op};
+pub use block::{Activation, Block, Op, Skip};
 pub use choice::{Choice, ChoiceKind, Slot};
 pub use cost::{MultiplyAdds, Parameters};
 pub use error::{Error, Result};
@@ -38,7 +39,7 @@ pub use network::{Network, WeightSpec, short_hash};
 pub use random::Random;
 pub use shape::Shape;
 pub use space::Space;
-pub use spec::{PRESETS, SpaceSpec, StageSpec};
+pub use spec::{AlikeSpec, PRESETS, SpaceSpec, StageSpec};
 
 /// Added to the variance by every batch normalisation, in training and when it is folded.
 pub const NORM_EPSILON: f64 = 1e-5;

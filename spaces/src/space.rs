@@ -102,7 +102,11 @@ impl Space {
             let inputs = channels.unwrap_or(input.channels);
             let built = Stage::new(index, stage, inputs, &mut choices);
             stages.push(built.map_err(|error| fail(format!("stage {}: {error}", index + 1)))?);
-            channels = Some(stage.width);
+            // After a choice of widths none is sure to stay.
+            channels = stages.last().map(|stage: &Stage| match stage.widths[..] {
+                [width] => width,
+                _ => 0,
+            });
         }
         let nameless = SpaceSpec { name: String::new(), ..spec.clone() };
         let text = toml::to_string(&nameless).map_err(|error| fail(error.to_string()))?;
@@ -123,16 +127,9 @@ impl Space {
 
     /// Builds every block once, so that no genotype can fail later.
     fn check(&self) -> Result<()> {
-        for (resolution, _) in self.inputs.iter().enumerate() {
-            let options = self.stages.iter().map(|stage| stage.options.len()).max().unwrap_or(1);
-            for option in 0..options {
-                let blocks = self.place(
-                    resolution,
-                    |stage| stage.layers.len(),
-                    |stage, layer| stage.nearest(layer, option),
-                )?;
-                Network::new(blocks.into_iter().map(|(_, block)| block).collect())?;
-            }
+        for genotype in self.combinations() {
+            let blocks = self.try_blocks(&genotype)?;
+            Network::new(blocks.into_iter().map(|(_, block)| block).collect())?;
         }
         let last = self.network(&self.largest());
         if last.blocks().last().is_none_or(|block| block.kind() != "linear") {
@@ -240,26 +237,60 @@ impl Space {
         Genotype(smallvec::smallvec![0; self.choices.len()])
     }
 
-    /// Every canonical genotype with the same option in all layers, at full depth, for each input shape: together
-    /// they hold every block of the space at least once. Where layers are skipped there is nothing to hold.
+    /// Genotypes of full depth with the same option in all layers, for each input shape: together they hold every block
+    /// of the space at least once. Where layers are skipped there is nothing to hold.
+    ///
+    /// Of stages whose layers are all alike, neighbouring widths meet in every pair, and so do a stage's width and its
+    /// skip; as the skip changes no first layer and the stage before no later one, one set of networks serves both.
     pub fn covering(&self) -> Vec<Genotype> {
-        let longest = self.stages.iter().map(|stage| stage.options.len()).max().unwrap_or(1);
+        let skips = self.stages[0].alike.unwrap_or(1);
+        let shared = self.stages.iter().all(|stage| stage.alike == Some(skips));
+        self.probes(if shared { skips } else { 1 })
+    }
+
+    /// As [`Space::covering`], with every option beside every pair of neighbouring widths.
+    pub fn combinations(&self) -> Vec<Genotype> {
+        self.probes(1)
+    }
+
+    /// Options `skips * a + (y mod skips)` for each `a`, width `(x + stage * y) mod N` for each `x` and `y`: for one
+    /// option all pairs of neighbouring widths, whose difference is `y`, and for one `y` every width.
+    fn probes(&self, skips: usize) -> Vec<Genotype> {
+        let longest = |of: fn(&Stage) -> usize| self.stages.iter().map(of).max().unwrap_or(1);
+        let (options, widths) =
+            (longest(|stage| stage.options.len()), longest(|stage| stage.widths.len()));
         let mut genotypes = Vec::new();
         for resolution in 0..self.inputs.len() {
-            for option in (0..longest).filter(|&option| !self.skips(option)) {
-                let mut genotype = self.largest();
-                if let Some(index) = self.resolution {
-                    genotype.0[index] = resolution as u8;
-                }
-                for stage in &self.stages {
-                    for (index, layer) in stage.layers.iter().enumerate() {
-                        layer.set(&mut genotype, stage.nearest(index, option));
+            for base in 0..options.div_ceil(skips) {
+                for x in 0..widths {
+                    for y in 0..widths.max(skips) {
+                        let option = base * skips + y % skips;
+                        if !self.skips(option) {
+                            genotypes.push(
+                                self.probe(resolution, option, |stage| (x + stage * y) % widths),
+                            );
+                        }
                     }
                 }
-                genotypes.push(genotype);
             }
         }
         genotypes
+    }
+
+    fn probe(&self, resolution: usize, option: usize, width: impl Fn(usize) -> usize) -> Genotype {
+        let mut genotype = self.largest();
+        if let Some(index) = self.resolution {
+            genotype.0[index] = resolution as u8;
+        }
+        for (number, stage) in self.stages.iter().enumerate() {
+            if let Some(index) = stage.width {
+                genotype.0[index] = (width(number) % stage.widths.len()) as u8;
+            }
+            for (index, layer) in stage.layers.iter().enumerate() {
+                layer.set(&mut genotype, stage.nearest(index, option));
+            }
+        }
+        genotype
     }
 
     /// The network of a genotype.
@@ -276,12 +307,7 @@ impl Space {
     /// # Panics
     /// Never for what this space hands out: it is checked when it is built.
     pub fn blocks(&self, genotype: &Genotype) -> Vec<(Slot, Block)> {
-        let value =
-            |choice: Option<usize>| choice.map_or(0, |index| usize::from(genotype.0[index]));
-        let depth = |stage: &Stage| stage.depths[value(stage.depth)];
-        let option = |stage: &Stage, layer: usize| stage.layers[layer].option(genotype);
-        self.place(value(self.resolution), depth, option)
-            .expect("a space is checked when it is built")
+        self.try_blocks(genotype).expect("a space is checked when it is built")
     }
 
     /// Every block that can stand in each slot for an input shape, in the order of a layer's options.
@@ -289,17 +315,12 @@ impl Space {
     /// # Panics
     /// Never for what this space hands out: it is checked when it is built.
     pub fn slots(&self, input: usize) -> Vec<(Slot, Vec<Block>)> {
-        let longest = self.stages.iter().map(|stage| stage.options.len()).max().unwrap_or(1);
         let mut slots: Vec<(Slot, Vec<Block>)> = Vec::new();
-        for option in 0..longest {
-            let placed = self
-                .place(
-                    input,
-                    |stage| stage.layers.len(),
-                    |stage, layer| stage.nearest(layer, option),
-                )
-                .expect("a space is checked when it is built");
-            for (slot, block) in placed {
+        for genotype in self.covering() {
+            if self.resolution.is_some_and(|index| usize::from(genotype.0[index]) != input) {
+                continue;
+            }
+            for (slot, block) in self.blocks(&genotype) {
                 match slots.iter_mut().find(|(known, _)| *known == slot) {
                     Some((_, blocks)) if blocks.contains(&block) => {}
                     Some((_, blocks)) => blocks.push(block),
@@ -331,13 +352,10 @@ impl Space {
         self.stages.iter().all(|stage| stage.skips(option))
     }
 
-    fn place(
-        &self,
-        resolution: usize,
-        depth: impl Fn(&Stage) -> usize,
-        option: impl Fn(&Stage, usize) -> usize,
-    ) -> Result<Vec<(Slot, Block)>> {
-        let mut shape = self.inputs[resolution];
+    fn try_blocks(&self, genotype: &Genotype) -> Result<Vec<(Slot, Block)>> {
+        let value =
+            |choice: Option<usize>| choice.map_or(0, |index| usize::from(genotype.0[index]));
+        let mut shape = self.inputs[value(self.resolution)];
         let mut placed = Vec::new();
         let mut push =
             |slot, template: &Template, stride, width, shape: &mut Shape| -> Result<()> {
@@ -352,16 +370,11 @@ impl Space {
             push(Slot::Stem(index), template, template.stride.unwrap_or(1), width, &mut shape)?;
         }
         for (number, stage) in self.stages.iter().enumerate() {
-            for layer in 0..depth(stage) {
-                let template = &stage.options[option(stage, layer)];
+            let width = stage.widths[value(stage.width)];
+            for layer in 0..stage.depths[value(stage.depth)] {
+                let template = stage.template(layer, stage.layers[layer].option(genotype));
                 let stride = if layer == 0 { stage.stride } else { 1 };
-                push(
-                    Slot::Layer { stage: number, layer },
-                    template,
-                    stride,
-                    stage.width,
-                    &mut shape,
-                )?;
+                push(Slot::Layer { stage: number, layer }, &template, stride, width, &mut shape)?;
             }
         }
         for (index, template) in self.head.iter().enumerate() {
@@ -374,10 +387,13 @@ impl Space {
     }
 }
 
-/// All choices but those that others depend on: a depth is told by its layers.
+/// All choices but those that others depend on: a depth is told by its layers, where each has choices of its own.
 fn encoded(choices: &[Choice]) -> Vec<usize> {
     let told = |index: usize| {
-        choices.iter().any(|choice| choice.condition.is_some_and(|(on, _)| on == index))
+        choices.iter().any(|choice| {
+            !matches!(choice.kind, ChoiceKind::Skip { .. })
+                && choice.condition.is_some_and(|(on, _)| on == index)
+        })
     };
     (0..choices.len()).filter(|&index| !told(index)).collect()
 }

@@ -2,15 +2,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Activation, Block, Error, Op, Result, Shape};
+use crate::{Activation, Block, Error, Op, Result, Shape, Skip};
 
 /// The presets, by name.
-pub const PRESETS: [(&str, &str); 6] = [
+pub const PRESETS: [(&str, &str); 8] = [
     ("ofa-mbv3", include_str!("../presets/ofa-mbv3.toml")),
     ("ofa-mbv3-multi", include_str!("../presets/ofa-mbv3-multi.toml")),
     ("ofa-28", include_str!("../presets/ofa-28.toml")),
     ("proxyless", include_str!("../presets/proxyless.toml")),
     ("proxyless-28", include_str!("../presets/proxyless-28.toml")),
+    ("mnasnet", include_str!("../presets/mnasnet.toml")),
+    ("mnasnet-28", include_str!("../presets/mnasnet-28.toml")),
     ("nas-bench-macro", include_str!("../presets/nas-bench-macro.toml")),
 ];
 
@@ -66,6 +68,33 @@ pub struct StageSpec {
     /// which comes first, leaves a layer out and is an option only where the shape does not change.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ops: Vec<String>,
+    /// Choices that all layers share, in place of `kernel`, `expand`, `squeeze`, `activation` and `ops`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alike: Option<AlikeSpec>,
+}
+
+/// Choices that all layers of a stage share: a block of the factorised hierarchical space (Tan et al., CVPR 2019,
+/// section 4.2).
+///
+/// What the paper leaves open is decided here. A plain convolution has its squeeze-and-excite after its activation, of
+/// a ratio to its output channels. A skip needs equal shapes on both sides, so a stage's first layer, which changes
+/// them, has none; a pool skip is a 3x3 mean at stride 1. Where a stage has one layer only, its skip is no choice.
+///
+/// Where a stage of stride 1 can have the width of the stage before, two genotypes may mean one network, as a layer may be
+/// the last of one or the first of the other; the presets' widths rule that out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AlikeSpec {
+    /// Templates to choose from, without kernel and squeeze-and-excite.
+    pub ops: Vec<String>,
+    /// Kernel sides to choose from, ascending.
+    pub kernel: Vec<usize>,
+    /// Ratios of squeeze-and-excite to choose from, ascending; 0: none.
+    pub squeeze: Vec<f64>,
+    /// Skips to choose from, `none`, `pool` and `identity`, in this order.
+    pub skip: Vec<String>,
+    /// Output channels to choose from, as ascending multiples of the stage's `width`, rounded to whole channels.
+    pub filters: Vec<f64>,
 }
 
 /// A block without shapes, relative to its input.
@@ -79,6 +108,9 @@ pub(crate) struct Template {
     pub(crate) stride: Option<usize>,
     pub(crate) width: Option<usize>,
     pub(crate) bias: bool,
+    /// What is added to its output; a residual wherever there can be one, where nothing is said. A plain convolution
+    /// then has none.
+    pub(crate) skip: Option<Skip>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -100,7 +132,8 @@ impl Template {
         activation: Activation,
     ) -> Self {
         let kind = Kind::MbConv;
-        Self { kind, kernel, expand, squeeze, activation, stride: None, width: None, bias: true }
+        let (stride, width, skip) = (None, None, None);
+        Self { kind, kernel, expand, squeeze, activation, stride, width, bias: true, skip }
     }
 
     pub(crate) fn parse(text: &str) -> Result<Self> {
@@ -158,20 +191,35 @@ impl Template {
         Some(())
     }
 
+    /// Whether it has a kernel, as the layers of stages do that are all alike.
+    pub(crate) fn searchable(&self) -> bool {
+        matches!(self.kind, Kind::Conv | Kind::Separable | Kind::MbConv)
+    }
+
     /// The block on `input`; none for a skip, and for an identity that changes nothing.
     pub(crate) fn block(&self, input: Shape, stride: usize, width: usize) -> Result<Option<Block>> {
         let (kernel, activation) = (self.kernel, self.activation);
         let same = stride == 1 && input.channels == width;
         let squeeze =
             |channels: usize| self.squeeze.map(|ratio| make_divisible(channels as f64 * ratio, 8));
+        let residual = self.skip.unwrap_or(if same { Skip::Identity } else { Skip::None });
         let op = match self.kind {
             Kind::Identity if same => return Ok(None),
             Kind::Skip => return Ok(None),
-            Kind::Identity => Op::Conv { kernel: 1, stride, activation: Activation::None },
-            Kind::Conv => Op::Conv { kernel, stride, activation },
+            Kind::Identity => Op::Conv {
+                kernel: 1,
+                stride,
+                squeeze: None,
+                activation: Activation::None,
+                skip: Skip::None,
+            },
+            Kind::Conv => {
+                let skip = self.skip.unwrap_or_default();
+                Op::Conv { kernel, stride, squeeze: squeeze(width), activation, skip }
+            }
             Kind::Separable => {
                 let squeeze = squeeze(input.channels);
-                Op::Separable { kernel, stride, squeeze, activation, residual: same }
+                Op::Separable { kernel, stride, squeeze, activation, skip: residual }
             }
             Kind::MbConv => {
                 let middle = make_divisible((input.channels * self.expand) as f64, 8);
@@ -181,7 +229,7 @@ impl Template {
                     stride,
                     squeeze: squeeze(middle),
                     activation,
-                    residual: same,
+                    skip: residual,
                 }
             }
             Kind::Pool => Op::Pool,

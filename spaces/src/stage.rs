@@ -1,13 +1,16 @@
 //! Stages: which blocks their layers can be, and the choices between them.
 
 use crate::{
-    Activation, Choice, ChoiceKind, Genotype,
+    Activation, Choice, ChoiceKind, Genotype, Skip,
     spec::{Kind, StageSpec, Template},
 };
 
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {
-    pub(crate) width: usize,
+    /// Output channels to choose from.
+    pub(crate) widths: Vec<usize>,
+    /// The choice among them.
+    pub(crate) width: Option<usize>,
     pub(crate) stride: usize,
     pub(crate) depths: Vec<usize>,
     pub(crate) depth: Option<usize>,
@@ -15,14 +18,16 @@ pub(crate) struct Stage {
     /// `skip` comes first.
     pub(crate) options: Vec<Template>,
     pub(crate) layers: Vec<LayerChoices>,
+    /// How many skips its layers choose from, if they are all alike; they run fastest among the options, and its first
+    /// layer has none.
+    pub(crate) alike: Option<usize>,
 }
 
-/// The indices of a layer's choices; a layer's option is `first + major * minor_size + minor`.
+/// A layer's choices; its option is `first` and the sum of each one's value times its step.
 #[derive(Clone, Debug)]
 pub(crate) struct LayerChoices {
-    major: Option<usize>,
-    minor: Option<usize>,
-    minor_size: usize,
+    /// Index, number of values, step.
+    digits: Vec<(usize, usize, usize)>,
     /// Its first option: 1 where the shape changes and cannot be skipped.
     first: usize,
 }
@@ -34,46 +39,44 @@ impl Stage {
         inputs: usize,
         choices: &mut Vec<Choice>,
     ) -> std::result::Result<Self, String> {
-        let options = options(spec)?;
         if !ascending(&spec.depth) {
             return Err("expected ascending `depth` of at least 1".into());
         }
+        if spec.width == 0 || spec.stride == 0 {
+            return Err("expected a `width` and a `stride` of at least 1".into());
+        }
+        if let Some(alike) = &spec.alike {
+            return Self::alike(index, spec, alike, choices);
+        }
+        let options = options(spec)?;
         let depth = add_choice(choices, ChoiceKind::Depth { stage: index }, spec.depth.len(), None);
         let deepest = spec.depth[spec.depth.len() - 1];
         let mut layers = Vec::new();
         for layer in 0..deepest {
             let least = spec.depth.iter().position(|&depth| depth > layer).unwrap_or(0) as u8;
             let condition = depth.filter(|_| least > 0).map(|choice| (choice, least));
-            let minor_size = spec.expand.len().max(1);
             let changes = layer == 0 && (spec.stride > 1 || spec.width != inputs);
             let first = usize::from(changes && options[0].kind == Kind::Skip);
-            let (major, minor) = if spec.ops.is_empty() {
-                let (kernel, expand) = (
-                    ChoiceKind::Kernel { stage: index, layer },
-                    ChoiceKind::Expand { stage: index, layer },
-                );
-                let major = add_choice(choices, kernel, spec.kernel.len(), condition);
-                (major, add_choice(choices, expand, spec.expand.len(), condition))
+            let mut add = |kind, size| (add_choice(choices, kind, size, condition), size);
+            let added = if spec.ops.is_empty() {
+                vec![
+                    add(ChoiceKind::Kernel { stage: index, layer }, spec.kernel.len()),
+                    add(ChoiceKind::Expand { stage: index, layer }, spec.expand.len()),
+                ]
             } else {
-                (
-                    add_choice(
-                        choices,
-                        ChoiceKind::Op { stage: index, layer },
-                        options.len() - first,
-                        condition,
-                    ),
-                    None,
-                )
+                vec![add(ChoiceKind::Op { stage: index, layer }, options.len() - first)]
             };
-            layers.push(LayerChoices { major, minor, minor_size, first });
+            layers.push(LayerChoices::new(&added, first));
         }
         Ok(Self {
-            width: spec.width,
+            widths: vec![spec.width],
+            width: None,
             stride: spec.stride,
             depths: spec.depth.clone(),
             depth,
             options,
             layers,
+            alike: None,
         })
     }
 
@@ -90,34 +93,49 @@ impl Stage {
     /// How many networks its layers can form.
     pub(crate) fn size(&self) -> f64 {
         let options = |layer: &LayerChoices| (self.options.len() - layer.first) as f64;
-        let size = |&depth: &usize| self.layers[..depth].iter().map(options).product::<f64>();
-        self.depths.iter().map(size).sum()
+        let size = |&depth: &usize| match self.alike {
+            Some(skips) => self.options.len() as f64 / if depth == 1 { skips as f64 } else { 1.0 },
+            None => self.layers[..depth].iter().map(options).product::<f64>(),
+        };
+        self.widths.len() as f64 * self.depths.iter().map(size).sum::<f64>()
+    }
+
+    /// The template of a layer.
+    pub(crate) fn template(&self, layer: usize, option: usize) -> Template {
+        let template = self.options[option].clone();
+        if layer == 0 && self.alike.is_some() {
+            return Template { skip: Some(Skip::None), ..template };
+        }
+        template
     }
 }
 
 impl LayerChoices {
+    /// Choices with their numbers of values, the last of which runs fastest; none: nothing to choose.
+    pub(crate) fn new(added: &[(Option<usize>, usize)], first: usize) -> Self {
+        let (mut digits, mut step) = (Vec::new(), 1);
+        for &(choice, size) in added.iter().rev() {
+            digits.extend(choice.map(|index| (index, size, step)));
+            step *= size;
+        }
+        Self { digits, first }
+    }
+
     pub(crate) fn option(&self, genotype: &Genotype) -> usize {
-        let value =
-            |choice: Option<usize>| choice.map_or(0, |index| usize::from(genotype.0[index]));
-        self.first + value(self.major) * self.minor_size + value(self.minor)
+        let digits = self.digits.iter();
+        self.first
+            + digits.map(|&(index, _, step)| usize::from(genotype.0[index]) * step).sum::<usize>()
     }
 
     pub(crate) fn set(&self, genotype: &mut Genotype, option: usize) {
-        let option = option - self.first;
-        if let Some(index) = self.major {
-            genotype.0[index] = (option / self.minor_size) as u8;
-        }
-        if let Some(index) = self.minor {
-            genotype.0[index] = (option % self.minor_size) as u8;
+        for &(index, size, step) in &self.digits {
+            genotype.0[index] = ((option - self.first) / step % size) as u8;
         }
     }
 }
 
 /// A stage's templates: kernels x expansion ratios, or its listed ops.
 fn options(spec: &StageSpec) -> std::result::Result<Vec<Template>, String> {
-    if spec.width == 0 || spec.stride == 0 {
-        return Err("expected a `width` and a `stride` of at least 1".into());
-    }
     if !spec.ops.is_empty() {
         if !spec.kernel.is_empty()
             || !spec.expand.is_empty()

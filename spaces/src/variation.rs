@@ -122,5 +122,7 @@ fn place(kind: ChoiceKind) -> (u8, usize, usize) {
         ChoiceKind::Kernel { stage, layer }
         | ChoiceKind::Expand { stage, layer }
         | ChoiceKind::Op { stage, layer } => (2, stage, layer),
+        ChoiceKind::Squeeze { stage } | ChoiceKind::Skip { stage } => (2, stage, 0),
+        ChoiceKind::Width { stage } => (3, stage, 0),
     }
 }

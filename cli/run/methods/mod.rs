@@ -1,5 +1,6 @@
 //! Methods: from a table and a budget to networks with weights. One file each.
 
+mod mnasnet;
 mod ofa;
 
 use std::fmt;
@@ -21,6 +22,19 @@ pub(crate) enum Method {
     /// Once-for-All: one supernet serves every network; a predictor and evolution choose among them.
     #[default]
     Ofa,
+    /// MnasNet: a controller learns from networks that are trained for a few epochs each; the best are trained in full.
+    // As the paper is written: one word.
+    #[serde(rename = "mnasnet")]
+    MnasNet,
+}
+
+/// Identities of the protocols by which networks were trained from scratch; accuracies compare only within one.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Protocols {
+    /// Of the short trainings by which a search judges.
+    pub(crate) proxy: String,
+    /// Of the trainings that a run ends with.
+    pub(crate) full: String,
 }
 
 impl fmt::Display for Method {
@@ -55,6 +69,8 @@ pub(crate) struct Choice {
     pub(crate) supernet_evaluations: usize,
     /// How well the accuracy predictor ranks, by cross-validation, where there is one.
     pub(crate) predictor: Option<Evaluation>,
+    /// How networks were trained from scratch, where they were.
+    pub(crate) protocols: Option<Protocols>,
 }
 
 impl Choice {
@@ -74,6 +90,7 @@ impl Method {
     pub(crate) fn check(self, torch: &mut TorchProcess) -> Result<()> {
         match self {
             Self::Ofa => Ok(torch.prepare()?),
+            Self::MnasNet => Ok(()),
         }
     }
 
@@ -81,6 +98,7 @@ impl Method {
     pub(crate) fn choose(self, work: &mut Work<'_>) -> Result<Choice> {
         match self {
             Self::Ofa => ofa::choose(work),
+            Self::MnasNet => mnasnet::choose(work),
         }
     }
 }

@@ -69,6 +69,7 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
         random_equal_latency: candidate(&others[0])?,
         full: candidate(&others[1])?,
         predictor: Some(quality),
+        protocols: None,
         supernet_evaluations: finalists.len() + random.len(),
         searched: finalists.clone(),
         random: random.clone(),

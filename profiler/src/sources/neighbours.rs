@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use netfit_spaces::{Activation, Block, Network, Op, Random, Shape, Space};
+use netfit_spaces::{Activation, Block, Network, Op, Random, Shape, Skip, Space};
 
 use super::{NEIGHBOURS, part};
 use crate::{
@@ -69,7 +69,8 @@ impl Sides {
 }
 
 fn neighbour(input: Shape, channels: usize) -> Result<Block> {
-    let op = Op::Conv { kernel: 1, stride: 1, activation: Activation::None };
+    let (activation, skip) = (Activation::None, Skip::None);
+    let op = Op::Conv { kernel: 1, stride: 1, squeeze: None, activation, skip };
     Ok(Block::new(op, input, channels)?)
 }
 

@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn activity_is_the_spaces_own() {
-        for preset in ["ofa-28", "ofa-mbv3-multi", "nas-bench-macro"] {
+        for preset in ["ofa-28", "ofa-mbv3-multi", "nas-bench-macro", "mnasnet"] {
             let space = Space::preset(preset).unwrap();
             let choices = Choices::new(&space);
             let mut random = Random::new(0, "choices");

@@ -146,7 +146,7 @@ impl Strategy for Watched<'_> {
 
 #[test]
 fn proposals_are_in_the_space_and_only_feasible_ones_are_told() {
-    for preset in ["ofa-28", "nas-bench-macro", "proxyless-28"] {
+    for preset in ["ofa-28", "nas-bench-macro", "proxyless-28", "mnasnet-28"] {
         let space = Space::preset(preset).unwrap();
         let budget_s = Counted::new(&space).budget(&space, 0.4);
         for name in STRATEGIES {
@@ -166,7 +166,7 @@ fn proposals_are_in_the_space_and_only_feasible_ones_are_told() {
 
 #[test]
 fn a_proposal_is_of_the_space_and_no_more_come_than_were_asked_for() {
-    for preset in ["ofa-28", "nas-bench-macro"] {
+    for preset in ["ofa-28", "nas-bench-macro", "mnasnet-28"] {
         let space = Space::preset(preset).unwrap();
         for name in STRATEGIES {
             let asked = strategy(name, &space, 3).unwrap().ask(30);

@@ -143,9 +143,12 @@ impl Evolution {
         self.space.mutate(genotype, &mut self.random, |kind| match kind {
             ChoiceKind::Resolution => resolution_rate,
             ChoiceKind::Depth { .. } => depth_rate,
-            ChoiceKind::Kernel { .. } | ChoiceKind::Expand { .. } | ChoiceKind::Op { .. } => {
-                layer_rate
-            }
+            ChoiceKind::Kernel { .. }
+            | ChoiceKind::Expand { .. }
+            | ChoiceKind::Op { .. }
+            | ChoiceKind::Squeeze { .. }
+            | ChoiceKind::Skip { .. }
+            | ChoiceKind::Width { .. } => layer_rate,
         })
     }
 

@@ -92,9 +92,7 @@ impl Supernet {
             for (elastic, layer) in self.slots[slot].layers.iter().zip(block.layers()) {
                 x = self.layer(&x, elastic, &layer, mode);
             }
-            if block.residual() {
-                x = x.g_add_(&input);
-            }
+            x = ops::add_skip(x, &input, block.skip());
         }
         x
     }

@@ -81,13 +81,19 @@ pub(crate) fn elastic_slots(space: &Space) -> Result<Vec<(Slot, Vec<Block>)>> {
         return fail(format!("expected one resolution, found {}", space.inputs().len()));
     }
     for choice in space.choices() {
-        if let ChoiceKind::Op { stage, layer } = choice.kind {
-            return fail(format!(
-                "expected an elastic MBConv, found a choice of `ops` in layer {} of stage {}",
-                layer + 1,
-                stage + 1
-            ));
-        }
+        let place =
+            |stage: usize, layer: usize| format!("in layer {} of stage {}", layer + 1, stage + 1);
+        let found = match choice.kind {
+            ChoiceKind::Op { stage, layer } => format!("`ops` {}", place(stage, layer)),
+            ChoiceKind::Squeeze { stage }
+            | ChoiceKind::Skip { stage }
+            | ChoiceKind::Width { stage } => format!("`alike` in stage {}", stage + 1),
+            ChoiceKind::Resolution
+            | ChoiceKind::Depth { .. }
+            | ChoiceKind::Kernel { .. }
+            | ChoiceKind::Expand { .. } => continue,
+        };
+        return fail(format!("expected an elastic MBConv, found a choice of {found}"));
     }
     let largest = space.blocks(&space.largest());
     let mut slots = space.slots(0);
@@ -109,7 +115,7 @@ pub(crate) fn elastic_slots(space: &Space) -> Result<Vec<(Slot, Vec<Block>)>> {
 fn fits(part: &Block, full: &Block) -> bool {
     let (ours, theirs) = (part.layers(), full.layers());
     ours.len() == theirs.len()
-        && part.residual() == full.residual()
+        && part.skip() == full.skip()
         && (part.input(), part.output()) == (full.input(), full.output())
         && ours.iter().zip(&theirs).all(|(part, full)| match (part.kind, full.kind) {
             (LayerKind::Conv(a), LayerKind::Conv(b)) => {

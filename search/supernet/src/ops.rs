@@ -1,6 +1,6 @@
 //! What supernets and stand-alone networks compute alike.
 
-use netfit_spaces::{Activation, NORM_EPSILON};
+use netfit_spaces::{Activation, NORM_EPSILON, Skip};
 use tch::{Reduction, Tensor};
 
 use crate::depthwise::depthwise;
@@ -59,6 +59,17 @@ pub(crate) fn normalise(
         NORM_EPSILON,
         true,
     )
+}
+
+/// Adds to a block's output `x` what its skip makes of its input, in place.
+pub(crate) fn add_skip(mut x: Tensor, input: &Tensor, skip: Skip) -> Tensor {
+    match skip {
+        Skip::None => x,
+        Skip::Identity => x.g_add_(input),
+        Skip::Pool => {
+            x.g_add_(&input.avg_pool2d([3, 3], [1, 1], [1, 1], false, false, None::<i64>))
+        }
+    }
 }
 
 /// Mean over height and width: `[N, C, H, W]` -> `[N, C]`.

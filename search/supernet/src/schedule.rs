@@ -53,7 +53,11 @@ impl Open {
             ChoiceKind::Kernel { .. } => self.kernel,
             ChoiceKind::Depth { .. } => self.depth,
             ChoiceKind::Expand { .. } => self.expand,
-            ChoiceKind::Resolution | ChoiceKind::Op { .. } => 1,
+            ChoiceKind::Resolution
+            | ChoiceKind::Op { .. }
+            | ChoiceKind::Squeeze { .. }
+            | ChoiceKind::Skip { .. }
+            | ChoiceKind::Width { .. } => 1,
         };
         choice.size.saturating_sub(open)..choice.size
     }

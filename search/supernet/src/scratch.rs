@@ -195,7 +195,10 @@ ops = ["mbconv k3 e2 se0.25 relu6", "dsconv k5 relu", "conv k3 relu"]
 
     fn network(genotype: &str) -> Network {
         let space = Space::from_toml("listed", LISTED).unwrap();
-        space.network(&space.parse(genotype).unwrap())
+        let mut text = space.network(&space.parse(genotype).unwrap()).text();
+        // The other skips, and a gated convolution.
+        text = text.replace("conv k3 s1 relu 8x5x5", "conv k3 s1 se8 relu respool 8x5x5");
+        text.replace("relu res 8x5x5", "relu respool 8x5x5").parse().unwrap()
     }
 
     /// Trains in parts of so many steps, each in a trainer of its own.

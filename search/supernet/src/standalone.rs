@@ -152,9 +152,7 @@ impl Standalone {
                     _ => ops::pool(&x),
                 };
             }
-            if block.residual() {
-                x = x.g_add_(&input);
-            }
+            x = ops::add_skip(x, &input, block.skip());
         }
         x
     }
