@@ -132,7 +132,7 @@ depth = [1, 2]
 [stages.alike]
 ops = ["dsconv relu6", "mbconv e3 relu6"]
 kernel = [3, 5]
-squeeze = [0.0]
+squeeze = [0.0, 0.25]
 skip = ["none", "pool", "identity"]
 filters = [0.5, 1.0]
 "#;
