@@ -127,10 +127,10 @@ fn blocks_that_a_table_does_not_hold_are_predicted_from_those_that_it_holds() {
     let space = Space::preset("ofa-28").unwrap();
     let path = table(&folder, 1);
     let known = space.distinct_blocks().into_iter().find(|block| block.kind() == "mbconv").unwrap();
-    let Op::MbConv { kernel, middle, stride, squeeze, activation, residual } = *known.op() else {
+    let Op::MbConv { kernel, middle, stride, squeeze, activation, skip } = *known.op() else {
         unreachable!()
     };
-    let op = |middle| Op::MbConv { kernel, middle, stride, squeeze, activation, residual };
+    let op = |middle| Op::MbConv { kernel, middle, stride, squeeze, activation, skip };
     let block = |middle| {
         Block::new(op(middle), known.input(), known.output().channels).unwrap().to_string()
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use netfit_spaces::{Activation, Block, LayerKind, Op};
+use netfit_spaces::{Activation, Block, LayerKind, Op, Skip};
 
 /// Bytes of a number.
 const BYTES: f64 = 4.0;
@@ -39,9 +39,12 @@ pub(crate) fn costs(block: &Block) -> [f64; COSTS] {
             swished += written;
         }
     }
-    if block.residual() {
-        moved += 2.0 * block.output().elements() as f64;
-    }
+    // What is added is read and written again; a mean of it is made first.
+    moved += match block.skip() {
+        Skip::None => 0.0,
+        Skip::Identity => 2.0 * block.output().elements() as f64,
+        Skip::Pool => 4.0 * block.output().elements() as f64,
+    };
     let parameters = block.parameters().0 as f64;
     [dense, depthwise, linear, squeezed, moved, parameters, layers.len() as f64, swished]
 }
@@ -60,8 +63,10 @@ type Features = Vec<(&'static str, f64)>;
 
 fn features(block: &Block) -> Features {
     let [kernel, stride, middle, squeeze] = match *block.op() {
-        Op::Conv { kernel, stride, .. } => [kernel, stride, 0, 0],
-        Op::Separable { kernel, stride, squeeze, .. } => [kernel, stride, 0, squeeze.unwrap_or(0)],
+        Op::Conv { kernel, stride, squeeze, .. }
+        | Op::Separable { kernel, stride, squeeze, .. } => {
+            [kernel, stride, 0, squeeze.unwrap_or(0)]
+        }
         Op::MbConv { kernel, middle, stride, squeeze, .. } => {
             [kernel, stride, middle, squeeze.unwrap_or(0)]
         }
