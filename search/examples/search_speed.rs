@@ -118,7 +118,9 @@ fn products(width: usize, threads: usize, batch: usize, seconds: f64) {
                     parallelism,
                 );
             }
-            y.iter_mut().for_each(|value| *value = value.max(0.0));
+            for value in y.iter_mut() {
+                *value = value.max(0.0);
+            }
         }
         Ok(())
     });
