@@ -194,6 +194,9 @@ pub(crate) struct Train {
     /// The run folder; default: runs/<name of the configuration>.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,
+    /// `proxyless`: go on although the machine was disturbed while the latency table was measured.
+    #[arg(long)]
+    pub(crate) accept_noise: bool,
 }
 
 /// How candidates are proposed.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use netfit_data::DataSpec;
 use netfit_search::{
     Budget,
-    job::{Scratch, Training},
+    job::{Proxyless, Scratch, Training},
 };
 use netfit_spaces::Space;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ const COMPLETE: &str = "examples/fashion-mnist.toml is a complete one";
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Config {
-    /// How the network is found: `ofa` or `mnasnet`.
+    /// How the network is found: `ofa`, `mnasnet` or `proxyless`.
     #[serde(default)]
     pub(crate) method: Method,
     /// A preset, or a TOML file relative to the configuration. Its input shape and classes become the data's.
@@ -48,6 +48,9 @@ pub(crate) struct Config {
     /// How networks are trained from scratch, where they are.
     #[serde(default)]
     pub(crate) scratch: ScratchConfig,
+    /// `proxyless`: how the architecture is learnt.
+    #[serde(default)]
+    pub(crate) proxyless: Proxyless,
     /// How the network is chosen.
     #[serde(default)]
     pub(crate) search: SearchConfig,

@@ -9,9 +9,7 @@ pub(crate) fn execute(args: &Train, as_json: bool) -> Result<()> {
     let config = Config::load(&args.config)?;
     let setting = run::Setting::begin(config, run::Folder::place(&args.config, args.out.as_ref()))?;
     let mut progress = Progress::new();
-    let mut torch = setting.torch()?;
-    torch.train(&mut progress.of_search())?;
-    progress.finish();
+    run::train(&setting, args.accept_noise, &mut progress)?;
     let checkpoints = setting.folder.path().join("checkpoints");
     if as_json {
         return output::json(&json!({ "checkpoints": checkpoints }));

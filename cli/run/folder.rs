@@ -82,6 +82,11 @@ impl Folder {
         self.0.join("predictor.safetensors")
     }
 
+    /// What the training of an architecture has found.
+    pub(crate) fn architecture(&self) -> PathBuf {
+        self.0.join("architecture.json")
+    }
+
     pub(crate) fn model(&self) -> PathBuf {
         self.0.join("model.onnx")
     }

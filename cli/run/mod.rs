@@ -9,14 +9,14 @@ mod setting;
 
 use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use netfit_search::Budget;
 
 pub(crate) use self::result::{BudgetResult, Candidate, RunResult};
 pub(crate) use self::{deliver::export, folder::Folder, methods::Method, setting::Setting};
 use self::{
     latency::Limit,
-    methods::{Choice, Work},
+    methods::{Choice, Work, search_architecture},
     result::FORMAT,
 };
 use crate::{args::Run, config::Config, output, plots, progress::Progress};
@@ -94,6 +94,25 @@ fn run(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result
     };
     result.save(&setting.folder.result())?;
     Ok(result)
+}
+
+/// `netfit train`: what the method trains before any network is chosen; with a latency table, where it needs one.
+pub(crate) fn train(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result<()> {
+    match setting.config.method {
+        Method::Ofa => setting.torch()?.train(&mut progress.of_search())?,
+        Method::MnasNet => bail!(
+            "method `mnasnet` trains no supernet; hint: `netfit run` trains the networks that it proposes"
+        ),
+        Method::Proxyless => {
+            let table = latency::table(setting, accept_noise, progress)?;
+            let limit = latency::limit(setting, &table, accept_noise, progress)?;
+            let (table, limit, torch) = (&table, &limit, setting.torch()?);
+            let (progress, clock) = (&mut *progress, &mut Clock::start());
+            search_architecture(&mut Work { setting, table, limit, torch, progress, clock })?;
+        }
+    }
+    progress.finish();
+    Ok(())
 }
 
 fn budget(setting: &Setting, limit: &Limit) -> BudgetResult {

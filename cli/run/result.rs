@@ -90,7 +90,7 @@ pub(crate) struct Candidate {
 impl Candidate {
     /// The held-out accuracy by which the search compared it with others.
     pub(crate) fn accuracy_searched(&self) -> Option<f64> {
-        self.accuracy_supernet.or(self.accuracy_proxy)
+        self.accuracy_supernet.or(self.accuracy_proxy).or(self.accuracy_trained)
     }
 
     /// The held-out accuracy of its final weights.

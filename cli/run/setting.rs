@@ -28,7 +28,7 @@ impl Setting {
         folder.check(&config)?;
         runtime::check_writable(&folder.config())?;
         let setting = Self::new(config, folder)?;
-        setting.config.method.check(&mut setting.torch()?)?;
+        setting.config.method.check(&setting.config, &mut setting.torch()?)?;
         setting.folder.begin(&setting.config)?;
         Ok(setting)
     }

@@ -107,6 +107,22 @@ impl BlockSums {
         self.stages.last().map_or(0, |stage| value(genotype, stage.width))
     }
 
+    /// The sum as what is fixed and what each option of each choice adds, in a genotype's order; none where something
+    /// else is chosen than one of each layer's listed ops.
+    pub fn by_choice(&self) -> Option<(f64, Vec<Vec<f64>>)> {
+        let (mut fixed, mut options) = (self.fixed[0][0], Vec::new());
+        for layer in self.stages.iter().flat_map(|stage| &stage.layers) {
+            if layer.digits.is_empty() {
+                fixed += layer.costs[0][0];
+            } else {
+                options.push(layer.costs[0].clone());
+            }
+        }
+        let listed = |choice: &netfit_spaces::Choice| matches!(choice.kind, ChoiceKind::Op { .. });
+        let each = self.stages.iter().all(|stage| !stage.alike);
+        (each && self.space.choices().iter().all(listed)).then_some((fixed, options))
+    }
+
     /// The genotype with the smallest sum, and that sum.
     ///
     /// # Panics

@@ -3,11 +3,15 @@
 //! The first request is [`Request::Open`]. Each request is answered by any number of [`Event::Progress`] lines
 //! and then exactly one [`Event::Done`] or [`Event::Failed`].
 
+mod proxyless;
+
 use std::path::PathBuf;
 
 use netfit_data::DataSpec;
 use netfit_spaces::{Genotype, SpaceSpec, short_hash};
 use serde::{Deserialize, Serialize};
+
+pub use proxyless::{ChoiceLatency, LatencyLoss, Proxyless, ProxylessFound, Update};
 
 /// One request.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -44,6 +48,19 @@ pub enum Request {
         scratch: Scratch,
         /// Where its weights go, as `Extract` writes them; none: nowhere.
         weights: Option<PathBuf>,
+    },
+    /// Refuses settings and a space that cannot be trained as a supernet of candidates. Done without a value.
+    PrepareProxyless {
+        /// How its architecture would be learnt.
+        options: Proxyless,
+    },
+    /// Trains a supernet of candidates and its architecture, or goes on from the last checkpoint. Done with a
+    /// [`ProxylessFound`].
+    TrainProxyless {
+        /// How the architecture is learnt.
+        options: Proxyless,
+        /// What a network of the space takes.
+        latency: ChoiceLatency,
     },
     /// Logits of a stand-alone network on the first images of the test set. Done with `{"logits": [[...], ...]}`.
     Logits {

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::{
     Error, Progress, Result,
-    job::{Event, Open, Request, Scratch},
+    job::{ChoiceLatency, Event, Open, Proxyless, ProxylessFound, Request, Scratch},
     process::Process,
 };
 
@@ -209,6 +209,29 @@ impl TorchProcess {
         Ok(accuracy)
     }
 
+    /// Refuses settings and a space that cannot be trained as a supernet of candidates.
+    ///
+    /// # Errors
+    /// As [`Self::request`].
+    pub fn prepare_proxyless(&mut self, options: &Proxyless) -> Result<()> {
+        let request = Request::PrepareProxyless { options: options.clone() };
+        self.request(&request, &mut |_| {}).map(drop)
+    }
+
+    /// Trains a supernet of candidates and its architecture, or goes on from the last checkpoint.
+    ///
+    /// # Errors
+    /// As [`Self::request`]; no network within the target.
+    pub fn train_proxyless(
+        &mut self,
+        options: &Proxyless,
+        latency: &ChoiceLatency,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<ProxylessFound> {
+        let (options, latency) = (options.clone(), latency.clone());
+        self.typed(&Request::TrainProxyless { options, latency }, progress)
+    }
+
     /// Logits of a stand-alone network on the first `images` of the test set, `[images, classes]`.
     ///
     /// # Errors
@@ -246,6 +269,8 @@ fn name(request: &Request) -> &'static str {
         Request::Evaluate { .. } => "evaluate",
         Request::Extract { .. } => "extract",
         Request::TrainNetwork { .. } => "train-network",
+        Request::PrepareProxyless { .. } => "prepare-proxyless",
+        Request::TrainProxyless { .. } => "train-proxyless",
         Request::Logits { .. } => "logits",
     }
 }

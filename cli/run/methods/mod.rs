@@ -1,7 +1,11 @@
 //! Methods: from a table and a budget to networks with weights. One file each.
 
 mod mnasnet;
+mod networks;
 mod ofa;
+mod proxyless;
+
+pub(super) use self::proxyless::search as search_architecture;
 
 use std::fmt;
 
@@ -13,7 +17,7 @@ use netfit_spaces::Genotype;
 use serde::{Deserialize, Serialize};
 
 use super::{Clock, Limit, Setting, result::Candidate};
-use crate::progress::Progress;
+use crate::{config::Config, progress::Progress};
 
 /// How a run finds its network: the configuration's `method`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,13 +30,16 @@ pub(crate) enum Method {
     // As the paper is written: one word.
     #[serde(rename = "mnasnet")]
     MnasNet,
+    /// ProxylessNAS: a supernet of candidates learns its own architecture by gradients; the network that it stands for is
+    /// trained from scratch.
+    Proxyless,
 }
 
 /// Identities of the protocols by which networks were trained from scratch; accuracies compare only within one.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Protocols {
-    /// Of the short trainings by which a search judges.
-    pub(crate) proxy: String,
+    /// Of the short trainings by which a search judges, where it does.
+    pub(crate) proxy: Option<String>,
     /// Of the trainings that a run ends with.
     pub(crate) full: String,
 }
@@ -87,10 +94,11 @@ impl Choice {
 
 impl Method {
     /// Refuses what the method cannot work with, before anything is made.
-    pub(crate) fn check(self, torch: &mut TorchProcess) -> Result<()> {
+    pub(crate) fn check(self, config: &Config, torch: &mut TorchProcess) -> Result<()> {
         match self {
             Self::Ofa => Ok(torch.prepare()?),
             Self::MnasNet => Ok(()),
+            Self::Proxyless => Ok(torch.prepare_proxyless(&config.proxyless)?),
         }
     }
 
@@ -99,6 +107,7 @@ impl Method {
         match self {
             Self::Ofa => ofa::choose(work),
             Self::MnasNet => mnasnet::choose(work),
+            Self::Proxyless => proxyless::choose(work),
         }
     }
 }

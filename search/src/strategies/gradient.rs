@@ -40,9 +40,9 @@ impl AdamOptions {
     }
 }
 
-/// Adam's state.
-#[derive(Clone, Debug)]
-pub(super) struct Adam {
+/// Adam with its state, which can be kept and gone on with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Adam {
     options: AdamOptions,
     /// Weight that the start at 0 still has in each moment: beta to the power of the steps.
     start: [f64; 2],
@@ -51,7 +51,8 @@ pub(super) struct Adam {
 }
 
 impl Adam {
-    pub(super) fn new(options: AdamOptions, parameters: usize) -> Self {
+    /// At rest, for so many parameters.
+    pub fn new(options: AdamOptions, parameters: usize) -> Self {
         Self {
             options,
             start: [1.0; 2],
@@ -61,7 +62,7 @@ impl Adam {
     }
 
     /// One step upwards. A gradient that is not finite as a whole makes none.
-    pub(super) fn climb(&mut self, parameters: &mut [f64], gradient: &[f64]) {
+    pub fn climb(&mut self, parameters: &mut [f64], gradient: &[f64]) {
         if gradient.iter().any(|g| !g.is_finite()) {
             return;
         }
@@ -78,20 +79,26 @@ impl Adam {
 }
 
 /// The exponential moving average of rewards, without the bias of its start at 0 (TuNAS's baseline).
-#[derive(Clone, Debug)]
-pub(super) struct Baseline {
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
     decay: f64,
     sum: f64,
     weight: f64,
 }
 
 impl Baseline {
-    pub(super) fn new(decay: f64) -> Self {
+    /// Of nothing yet; `decay` is from 0 to below 1.
+    pub fn new(decay: f64) -> Self {
         Self { decay, sum: 0.0, weight: 0.0 }
     }
 
+    /// The average of what was taken in, if anything was.
+    pub fn value(&self) -> Option<f64> {
+        (self.weight > 0.0).then(|| self.sum / self.weight)
+    }
+
     /// Takes a batch's mean reward in, and says the average. The batch is not empty.
-    pub(super) fn with(&mut self, rewards: &[f64]) -> f64 {
+    pub fn with(&mut self, rewards: &[f64]) -> f64 {
         let mean = rewards.iter().sum::<f64>() / rewards.len() as f64;
         self.sum = self.decay * self.sum + (1.0 - self.decay) * mean;
         self.weight = self.decay * self.weight + (1.0 - self.decay);
@@ -100,7 +107,7 @@ impl Baseline {
 }
 
 /// Turns logits into probabilities.
-pub(super) fn softmax(logits: &mut [f64]) {
+pub fn softmax(logits: &mut [f64]) {
     let highest = logits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let mut sum = 0.0;
     for logit in &mut *logits {
@@ -113,7 +120,7 @@ pub(super) fn softmax(logits: &mut [f64]) {
 }
 
 /// A draw from `probabilities`, mixed with a uniform one: `(1 - mix) p + mix / n`.
-pub(super) fn draw(probabilities: &[f64], mix: f64, random: &mut Random) -> u8 {
+pub fn draw(probabilities: &[f64], mix: f64, random: &mut Random) -> u8 {
     let last = probabilities.len() - 1;
     if mix > 0.0 && random.chance(mix) {
         return random.below(last + 1) as u8;

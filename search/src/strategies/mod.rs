@@ -18,7 +18,7 @@ mod conformance;
 
 pub use aging::{AgingEvolution, AgingEvolutionOptions};
 pub use evolution::{Evolution, EvolutionOptions};
-pub use gradient::AdamOptions;
+pub use gradient::{Adam, AdamOptions, Baseline, draw, softmax};
 pub use mnasnet::{MnasNet, MnasNetOptions, PolicyUpdate};
 pub use proxyless::{ProxylessR, ProxylessROptions};
 pub use random::RandomSearch;

@@ -8,8 +8,9 @@ use std::{
 
 use atomic_write_file::AtomicWriteFile;
 use netfit_export::Weights;
-use netfit_search::job::{Scratch, Training};
+use netfit_search::job::{ChoiceLatency, Proxyless, Scratch, Training};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::{Error, Phase, Result};
 
@@ -35,6 +36,9 @@ pub(crate) struct Origin {
     /// A network's hash and protocol, where one is trained from scratch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) network: Option<(String, Scratch)>,
+    /// Of a supernet of candidates, how its architecture is learnt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) proxyless: Option<(Proxyless, ChoiceLatency)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -43,6 +47,9 @@ struct State {
     origin: Origin,
     place: Place,
     tensors: String,
+    /// What is learnt beside the tensors.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    beside: Value,
 }
 
 /// A folder of checkpoints.
@@ -78,9 +85,20 @@ impl Checkpoints {
     }
 
     pub(crate) fn save(&self, origin: &Origin, place: Place, weights: &Weights) -> Result<()> {
+        self.save_beside(origin, place, weights, Value::Null)
+    }
+
+    /// A checkpoint of tensors and of what is learnt beside them.
+    pub(crate) fn save_beside(
+        &self,
+        origin: &Origin,
+        place: Place,
+        weights: &Weights,
+        beside: Value,
+    ) -> Result<()> {
         let tensors = format!("phase-{}-step-{}.safetensors", place.phase, place.step);
         weights.save(&self.0.join(&tensors))?;
-        let state = State { format: FORMAT, origin: origin.clone(), place, tensors };
+        let state = State { format: FORMAT, origin: origin.clone(), place, tensors, beside };
         let text =
             serde_json::to_string_pretty(&state).expect("plain structures of text and numbers");
         let path = self.state();
@@ -93,6 +111,11 @@ impl Checkpoints {
 
     /// The last checkpoint, if there is one.
     pub(crate) fn load(&self, origin: &Origin) -> Result<Option<(Place, Weights)>> {
+        Ok(self.load_beside(origin)?.map(|(place, weights, _)| (place, weights)))
+    }
+
+    /// The last checkpoint with what was learnt beside its tensors, if there is one.
+    pub(crate) fn load_beside(&self, origin: &Origin) -> Result<Option<(Place, Weights, Value)>> {
         let path = self.state();
         let text = match fs::read_to_string(&path) {
             Ok(text) => text,
@@ -108,7 +131,7 @@ impl Checkpoints {
         if let Some(what) = origin.differs(&state.origin) {
             return Err(Error::Checkpoint { path, what: what.to_owned() });
         }
-        Ok(Some((state.place, Weights::load(&self.0.join(&state.tensors))?)))
+        Ok(Some((state.place, Weights::load(&self.0.join(&state.tensors))?, state.beside)))
     }
 
     /// Checks that a place is one of this training.
@@ -119,6 +142,11 @@ impl Checkpoints {
         }
         let reason = format!("step {} of phase {} is beyond the schedule", place.step, place.phase);
         Err(Error::BrokenCheckpoint { path: self.state(), reason })
+    }
+
+    /// A state that does not hold together.
+    pub(crate) fn broken(&self, reason: String) -> Error {
+        Error::BrokenCheckpoint { path: self.state(), reason }
     }
 
     /// Older tensors are of no use; one that cannot be removed does no harm.
@@ -145,6 +173,8 @@ impl Origin {
             Some("data set")
         } else if self.network != other.network {
             Some("network or `[scratch]` table")
+        } else if self.proxyless != other.proxyless {
+            Some("`[proxyless]` table, latency table or budget")
         } else {
             None
         }

@@ -1,5 +1,6 @@
 //! The Once-for-All supernet (Cai et al., ICLR 2020, section 3.3; the authors' `dynamic_op.py`): one block a slot,
-//! as large as the space allows, whose parts serve every smaller block.
+//! as large as the space allows, whose parts serve every smaller block. A supernet with several blocks a slot is one
+//! whose candidates share no weights.
 
 use std::collections::BTreeMap;
 
@@ -19,9 +20,16 @@ use crate::{
 pub struct Supernet {
     space: Space,
     device: Device,
-    slots: BTreeMap<Slot, ElasticBlock>,
+    slots: BTreeMap<Slot, Vec<Served>>,
     parameters: Parameters,
     running: Vec<Running>,
+}
+
+/// An elastic block, and the largest block that it serves.
+#[derive(Debug)]
+struct Served {
+    largest: Block,
+    by: ElasticBlock,
 }
 
 #[derive(Debug)]
@@ -39,11 +47,27 @@ impl Supernet {
     /// A space whose slots cannot share weights, or with several resolutions.
     pub fn new(space: &Space, device: Device, seed: u64) -> Result<Self> {
         let slots = elastic_slots(space)?;
+        let shared = slots.into_iter().map(|(slot, options)| (slot, vec![options]));
+        Ok(Self::build(space, device, seed, shared))
+    }
+
+    /// A supernet of these slots. Each list of blocks shares weights, its largest comes last.
+    pub(crate) fn build(
+        space: &Space,
+        device: Device,
+        seed: u64,
+        slots: impl Iterator<Item = (Slot, Vec<Vec<Block>>)>,
+    ) -> Self {
         let mut builder = Builder { seed, ..Builder::default() };
-        let mut blocks = BTreeMap::new();
-        for (slot, options) in slots {
-            let block = builder.block(slot, &options);
-            blocks.insert(slot, block);
+        let mut served = BTreeMap::new();
+        for (slot, groups) in slots {
+            let alone = groups.len() == 1;
+            let serve = |(index, options): (usize, Vec<Block>)| {
+                let place = if alone { slot.to_string() } else { format!("{slot}.{index}") };
+                let by = builder.block(&place, &options);
+                Served { largest: options[options.len() - 1].clone(), by }
+            };
+            served.insert(slot, groups.into_iter().enumerate().map(serve).collect());
         }
         let running = builder
             .norms
@@ -55,7 +79,18 @@ impl Supernet {
             })
             .collect();
         let parameters = builder.parameters.build(device);
-        Ok(Self { space: space.clone(), device, slots: blocks, parameters, running })
+        Self { space: space.clone(), device, slots: served, parameters, running }
+    }
+
+    /// What serves a block in its slot: the only one there, or the one of its own.
+    fn serving(&self, slot: Slot, block: &Block) -> &ElasticBlock {
+        match &self.slots[&slot][..] {
+            [only] => &only.by,
+            several => {
+                let own = several.iter().find(|served| served.largest == *block);
+                &own.expect("a block of the space has its place in a supernet of it").by
+            }
+        }
     }
 
     /// The space whose networks it holds.
@@ -74,7 +109,7 @@ impl Supernet {
     }
 
     pub(crate) fn blocks(&self) -> impl Iterator<Item = &ElasticBlock> {
-        self.slots.values()
+        self.slots.values().flatten().map(|served| &served.by)
     }
 
     pub(crate) fn running(&self, norm: &Norm) -> &Running {
@@ -88,11 +123,33 @@ impl Supernet {
             if index + 1 == blocks.len() {
                 x = mode.dropout(x);
             }
-            let input = x.shallow_clone();
-            for (elastic, layer) in self.slots[slot].layers.iter().zip(block.layers()) {
-                x = self.layer(&x, elastic, &layer, mode);
-            }
-            x = ops::add_skip(x, &input, block.skip());
+            x = self.block(&x, *slot, block, mode);
+        }
+        x
+    }
+
+    /// A block's output, its residual included.
+    pub(crate) fn block(
+        &self,
+        input: &Tensor,
+        slot: Slot,
+        block: &Block,
+        mode: &mut Mode,
+    ) -> Tensor {
+        ops::add_skip(self.branch(input, slot, block, mode), input, block.skip())
+    }
+
+    /// A block's output without its residual.
+    pub(crate) fn branch(
+        &self,
+        input: &Tensor,
+        slot: Slot,
+        block: &Block,
+        mode: &mut Mode,
+    ) -> Tensor {
+        let mut x = input.shallow_clone();
+        for (elastic, layer) in self.serving(slot, block).layers.iter().zip(block.layers()) {
+            x = self.layer(&x, elastic, &layer, mode);
         }
         x
     }
@@ -189,7 +246,7 @@ impl Supernet {
         let mut layers = Vec::new();
         for (index, (slot, block)) in self.space.blocks(genotype).into_iter().enumerate() {
             let name = network.block_name(index);
-            for (elastic, layer) in self.slots[&slot].layers.iter().zip(block.layers()) {
+            for (elastic, layer) in self.serving(slot, &block).layers.iter().zip(block.layers()) {
                 layers.push((format!("{name}.{}", layer.name), elastic, layer));
             }
         }
@@ -206,7 +263,7 @@ impl Supernet {
     /// Marks the parameters that take part in a network.
     pub(crate) fn mark(&self, blocks: &[(Slot, Block)], taking_part: &mut [bool]) {
         for (slot, block) in blocks {
-            for (elastic, layer) in self.slots[slot].layers.iter().zip(block.layers()) {
+            for (elastic, layer) in self.serving(*slot, block).layers.iter().zip(block.layers()) {
                 elastic.numbers(&layer).into_iter().for_each(|number| taking_part[number] = true);
             }
         }

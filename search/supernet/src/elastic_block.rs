@@ -149,8 +149,8 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    /// Adds the block that serves all `options`, the last of which is the largest.
-    pub(crate) fn block(&mut self, slot: Slot, options: &[Block]) -> ElasticBlock {
+    /// Adds the block that serves all `options`, the last of which is the largest, under the name of its place.
+    pub(crate) fn block(&mut self, place: &str, options: &[Block]) -> ElasticBlock {
         let largest = &options[options.len() - 1];
         let distinct = |values: Vec<usize>| {
             let mut values = values;
@@ -162,7 +162,7 @@ impl Builder {
         let middles = distinct(options.iter().filter_map(|option| inside(option).1).collect());
         let mut layers = Vec::new();
         for layer in largest.layers() {
-            let name = format!("{slot}.{}", layer.name);
+            let name = format!("{place}.{}", layer.name);
             layers.push(match layer.kind {
                 LayerKind::Conv(conv) => {
                     let kernels = if layer.name == "depthwise" { &kernels[..] } else { &[] };

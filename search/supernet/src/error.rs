@@ -16,6 +16,16 @@ pub enum Error {
         /// Where, expected and found.
         reason: String,
     },
+    /// A space whose choices are not one of `ops` in each layer.
+    #[error(
+        "space `{space}` cannot be trained as a supernet of candidates: {reason}; hint: give every stage `ops` and one `depth`, as `proxyless-28` does"
+    )]
+    NotCandidates {
+        /// The space's name.
+        space: String,
+        /// Where, expected and found.
+        reason: String,
+    },
     /// A device that is not there, or not known.
     #[error("device `{device}`: {reason}; hint: `cpu` always works")]
     Device {

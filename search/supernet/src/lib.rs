@@ -1,7 +1,8 @@
 //! Supernets in libtorch: elastic blocks, training and evaluation.
 //!
 //! A [`Supernet`] shares its weights among all networks of a space. A [`Trainer`] trains it by progressive shrinking,
-//! judges subnets and cuts them out; [`serve`] does so for another process, and trains networks of their own from scratch.
+//! judges subnets and cuts them out. A [`ProxylessTrainer`] learns an architecture beside [`Candidates`] that share no
+//! weights. [`serve`] does all this for another process, and trains networks of their own from scratch.
 //!
 //! ```
 //! use netfit_spaces::Space;
@@ -32,6 +33,7 @@ mod initial;
 mod layout;
 mod ops;
 mod parameters;
+mod proxyless;
 mod schedule;
 mod scratch;
 mod serve;
@@ -49,6 +51,7 @@ pub use checkpoint::Place;
 pub use elastic::Supernet;
 pub use error::{Error, Result};
 pub use parameters::Parameters;
+pub use proxyless::{Candidates, ProxylessTrainer};
 pub use schedule::{Open, Phase, phases};
 pub use serve::serve;
 pub use settings::device;

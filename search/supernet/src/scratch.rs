@@ -213,6 +213,7 @@ ops = ["mbconv k3 e2 se0.25 relu6", "dsconv k5 relu", "conv k3 relu"]
             training: training.of_networks(),
             images,
             network: Some((network.hash(), scratch.clone())),
+            proxyless: None,
         };
         for &steps in parts {
             let origin = origin.clone();

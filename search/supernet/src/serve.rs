@@ -11,7 +11,7 @@ use netfit_data::{Splits, load};
 use netfit_export::Weights;
 use netfit_search::{
     Progress,
-    job::{Event, Open, Request, Scratch},
+    job::{ChoiceLatency, Event, Open, Proxyless, Request, Scratch},
 };
 use netfit_spaces::{Genotype, Space};
 use serde_json::{Value, json};
@@ -19,8 +19,8 @@ use serde_json::{Value, json};
 use tch::Device;
 
 use crate::{
-    Error, Result, Standalone, Trainer, checkpoint::Origin, feed::Feed, images::Images, layout,
-    scratch::ScratchTrainer, settings,
+    Error, ProxylessTrainer, Result, Standalone, Trainer, checkpoint::Origin, feed::Feed,
+    images::Images, layout, proxyless, scratch::ScratchTrainer, settings,
 };
 
 /// Progress lines are at least so far apart.
@@ -117,6 +117,13 @@ fn carry_out(request: Request, job: &mut Option<Job>, output: &mut impl Write) -
         Request::TrainNetwork { genotype, scratch, weights } => {
             train_network(job, &genotype, &scratch, weights.as_deref(), output)
         }
+        Request::PrepareProxyless { options } => {
+            proxyless::check(&job.space, &options)?;
+            Ok(Value::Null)
+        }
+        Request::TrainProxyless { options, latency } => {
+            train_proxyless(job, &options, &latency, output)
+        }
         Request::Logits { genotype, weights, images } => logits(job, &genotype, &weights, images),
     }
 }
@@ -143,6 +150,7 @@ fn train_network(
         training: training.of_networks(),
         images: job.splits.train.len(),
         network: Some((hash, scratch.clone())),
+        proxyless: None,
     };
     let mut feed = Feed::new(Rc::clone(&job.splits), *seed, job.device);
     let mut trainer =
@@ -153,6 +161,22 @@ fn train_network(
         found.save(path)?;
     }
     Ok(json!({ "accuracy": accuracy }))
+}
+
+fn train_proxyless(
+    job: &Job,
+    options: &Proxyless,
+    latency: &ChoiceLatency,
+    output: &mut impl Write,
+) -> Result<Value> {
+    let Open { training, seed, run, .. } = &job.circumstances;
+    let folder = run.join("checkpoints");
+    let told = (options, latency);
+    let mut trainer =
+        ProxylessTrainer::open(&job.space, &job.splits, training, told, *seed, &folder)?;
+    trainer.run_steps(u64::MAX, &mut paced(output))?;
+    let found = trainer.derived()?;
+    Ok(serde_json::to_value(found).expect("plain structures of text and numbers"))
 }
 
 fn evaluate(job: &mut Job, genotypes: &[Genotype], output: &mut impl Write) -> Result<Value> {

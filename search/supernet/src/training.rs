@@ -61,6 +61,7 @@ impl Trainer {
             training: training.clone(),
             images: feed.splits().train.len(),
             network: None,
+            proxyless: None,
         };
         let mut trainer = Self {
             phases: phases(space, training, feed.steps(training)),

@@ -1,0 +1,81 @@
+//! ProxylessNAS (Cai et al., ICLR 2019): a supernet of candidates learns its own architecture by gradients, with the
+//! expected latency in its loss; the network that it stands for is trained from scratch.
+//!
+//! Random search is given as many networks as the search's epochs would have trained in full, one at least: one of equal
+//! latency, and others within the budget.
+
+use anyhow::{Context as _, Result, anyhow};
+use netfit_predictors::LatencyModel as _;
+use netfit_search::{
+    equal_latency, feasible,
+    job::{ChoiceLatency, ProxylessFound},
+};
+
+use super::{Choice, Work, best, networks::Networks, ofa::DRAWS};
+use crate::runtime::write_file;
+
+pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
+    let found = search(work)?;
+    work.clock.lap("search");
+
+    let (setting, budget_s) = (work.setting, work.limit.seconds);
+    let (config, space, seed) = (&setting.config, &setting.space, setting.config.seed);
+    let mut networks = Networks::new(work)?;
+    let searched = networks.train(&[found.genotype])?;
+    let chosen = best(&searched)?;
+    let own = std::slice::from_ref(&chosen.genotype);
+    let latency = &networks.latency;
+    let equal = equal_latency(space, latency, budget_s, chosen.latency_s, DRAWS, own, seed + 1)?;
+    let epochs = config.proxyless.warmup_epochs + config.proxyless.epochs;
+    let count = ((epochs / config.scratch.epochs) as usize).max(1);
+    let mut drawn = feasible(space, latency, budget_s, count + 2, seed)?;
+    drawn.retain(|genotype| *genotype != equal && *genotype != chosen.genotype);
+    drawn.insert(0, equal);
+    drawn.truncate(count);
+    let random = networks.train(&drawn)?;
+    let full = networks.train(&[space.largest()])?;
+    networks.work.clock.lap("train");
+
+    let mut choice = Choice {
+        chosen: networks.candidate(chosen)?,
+        random_best: networks.candidate(best(&random)?)?,
+        random_equal_latency: networks.candidate(&random[0])?,
+        full: networks.candidate(&full[0])?,
+        predictor: None,
+        protocols: Some(networks.protocols(false)),
+        supernet_evaluations: 0,
+        searched: searched.clone(),
+        random: random.clone(),
+    };
+    for (name, candidate) in choice.candidates() {
+        networks.keep(name, &candidate.genotype)?;
+    }
+    Ok(choice)
+}
+
+/// Trains the supernet and its architecture; what it found lies in the run folder.
+pub(in crate::run) fn search(work: &mut Work<'_>) -> Result<ProxylessFound> {
+    let told = latency(work)?;
+    let options = &work.setting.config.proxyless;
+    let found = work.torch.train_proxyless(options, &told, &mut work.progress.of_search())?;
+    work.progress.finish();
+    let path = work.setting.folder.architecture();
+    write_file(&path, (serde_json::to_string_pretty(&found)? + "\n").as_bytes())
+        .with_context(|| format!("cannot write `{}`", path.display()))?;
+    Ok(found)
+}
+
+/// Options' latencies at the configuration's percentile. The search aims where the upper end of a prediction's interval
+/// is the budget.
+fn latency(work: &Work<'_>) -> Result<ChoiceLatency> {
+    let latency = work.latency()?;
+    let (fixed_s, options_s) = latency.by_choice().ok_or_else(|| {
+        anyhow!(
+            "space `{}` has other choices than `ops`; hint: `proxyless-28` is one for this method",
+            work.setting.space.name()
+        )
+    })?;
+    let (_, fastest) = latency.fastest();
+    let target_s = work.limit.seconds * fastest.median_s / fastest.high_s;
+    Ok(ChoiceLatency { fixed_s, options_s, target_s })
+}

@@ -1,0 +1,84 @@
+//! What is allowed in the `[proxyless]` table, and in the latencies that come with it.
+
+use netfit_search::job::{ChoiceLatency, Proxyless};
+
+use crate::{Error, Result};
+
+fn positive(x: f64) -> bool {
+    x > 0.0 && x.is_finite()
+}
+
+pub(super) fn check_options(options: &Proxyless) -> Result<()> {
+    let o = options;
+    let [beta1, beta2] = o.architecture_betas;
+    let least_0 = |x: f64| x >= 0.0 && x.is_finite();
+    let decay = |x: f64| (0.0..1.0).contains(&x);
+    for (name, expected, found, good) in [
+        ("[proxyless] warmup_epochs", "at least 0", o.warmup_epochs, least_0(o.warmup_epochs)),
+        ("[proxyless] rest_epochs", "at least 0", o.rest_epochs, least_0(o.rest_epochs)),
+        (
+            "[proxyless] epochs",
+            "more than `rest_epochs`",
+            o.epochs,
+            positive(o.epochs) && o.epochs > o.rest_epochs,
+        ),
+        ("[proxyless] interval", "at least 1", o.interval as f64, o.interval >= 1),
+        (
+            "[proxyless] warmup_learning_rate",
+            "more than 0",
+            o.warmup_learning_rate,
+            positive(o.warmup_learning_rate),
+        ),
+        ("[proxyless] learning_rate", "more than 0", o.learning_rate, positive(o.learning_rate)),
+        (
+            "[proxyless] architecture_learning_rate",
+            "more than 0",
+            o.architecture_learning_rate,
+            positive(o.architecture_learning_rate),
+        ),
+        ("[proxyless] architecture_betas", "0 to below 1", beta1, decay(beta1)),
+        ("[proxyless] architecture_betas", "0 to below 1", beta2, decay(beta2)),
+        (
+            "[proxyless] architecture_deviation",
+            "at least 0",
+            o.architecture_deviation,
+            least_0(o.architecture_deviation),
+        ),
+        (
+            "[proxyless] architecture_images",
+            "more than 0 and below 1",
+            o.architecture_images,
+            o.architecture_images > 0.0 && o.architecture_images < 1.0,
+        ),
+        ("[proxyless] lambda", "at least 0", o.lambda, least_0(o.lambda)),
+        ("[proxyless] eta", "more than 0", o.eta, positive(o.eta)),
+        ("[proxyless] mul_scale", "more than 0", o.mul_scale, positive(o.mul_scale)),
+        ("[proxyless] mul_exponent", "at least 0", o.mul_exponent, least_0(o.mul_exponent)),
+        ("[proxyless] networks", "at least 2", o.networks as f64, o.networks >= 2),
+        (
+            "[proxyless] reward_exponent",
+            "at least 0",
+            o.reward_exponent,
+            least_0(o.reward_exponent),
+        ),
+        ("[proxyless] baseline", "0 to below 1", o.baseline, decay(o.baseline)),
+        ("[proxyless] slack", "0 to 1", o.slack, (0.0..=1.0).contains(&o.slack)),
+    ] {
+        if !good {
+            return Err(Error::Setting { name, expected, found: found.to_string() });
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn check_latency(latency: &ChoiceLatency, sizes: &[usize]) -> Result<()> {
+    let counts: Vec<usize> = latency.options_s.iter().map(Vec::len).collect();
+    let finite = latency.options_s.iter().flatten().all(|seconds| seconds.is_finite());
+    if counts == sizes && finite && latency.fixed_s.is_finite() && positive(latency.target_s) {
+        return Ok(());
+    }
+    Err(Error::Request(format!(
+        "expected finite latencies of {sizes:?} options and a target above 0, found {counts:?} options and a target of {} s",
+        latency.target_s
+    )))
+}
