@@ -63,6 +63,14 @@ pub enum Error {
         /// Its rows.
         rows: usize,
     },
+    /// A method that is not one.
+    #[error("unknown predictor `{name}`; hint: predictors are {known}")]
+    Method {
+        /// The name as it was found.
+        name: String,
+        /// Those that there are.
+        known: String,
+    },
     /// Training data or options that no predictor can be fitted on.
     #[error("cannot fit the predictor: {reason}")]
     Training {

@@ -1,10 +1,18 @@
-//! How well a predictor ranks networks that it has not seen.
+//! How well predictors rank networks that they have not seen, beside costs that rank for nothing.
+
+mod metrics;
+
+pub use metrics::{Estimate, Scores};
+
+use std::time::Instant;
 
 use netfit_latency_tables::kendall_tau;
 use netfit_spaces::{Genotype, Random, Space};
+use rayon::{ThreadPoolBuilder, prelude::*};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Mlp, MlpOptions, Result};
+use self::metrics::Judged;
+use crate::{Error, Method, Predictor, PredictorOptions, Result};
 
 /// A predictor against known accuracies that it was not fitted on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -19,16 +27,17 @@ pub struct Evaluation {
     pub rmse: f64,
 }
 
-/// Fits on all folds but one and judges on that one, for each in turn; networks go to folds at random under
-/// `options.seed`.
+/// Fits on all folds but one and judges on that one, for each in turn; networks go to folds at random under `seed`.
 ///
 /// # Errors
-/// Fewer than two folds, fewer than two networks a fold, or what [`Mlp::fit`] reports.
+/// Fewer than two folds, fewer than two networks a fold, or what [`Predictor::fit`] reports.
 pub fn cross_validate(
+    method: Method,
     space: &Space,
     known: &[(Genotype, f64)],
-    options: &MlpOptions,
+    options: &PredictorOptions,
     folds: usize,
+    seed: u64,
 ) -> Result<Evaluation> {
     if folds < 2 || known.len() < 2 * folds {
         let reason = format!(
@@ -38,7 +47,7 @@ pub fn cross_validate(
         return Err(Error::Training { reason });
     }
     let mut order: Vec<usize> = (0..known.len()).collect();
-    Random::new(options.seed, "predictor/folds").shuffle(&mut order);
+    Random::new(seed, "predictor/folds").shuffle(&mut order);
     let (mut taus, mut squares) = (Vec::new(), 0.0);
     for fold in 0..folds {
         let part = |inside: bool| {
@@ -50,7 +59,7 @@ pub fn cross_validate(
         };
         let (test, train) = (part(true), part(false));
         let (genotypes, truth): (Vec<_>, Vec<_>) = test.into_iter().unzip();
-        let predicted = Mlp::fit(space, &train, options)?.predict(&genotypes);
+        let predicted = Predictor::fit(method, space, &train, options)?.predict(&genotypes)?;
         taus.push(kendall_tau(&predicted, &truth));
         squares += predicted.iter().zip(&truth).map(|(p, t)| (p - t).powi(2)).sum::<f64>();
     }
@@ -62,35 +71,167 @@ pub fn cross_validate(
     })
 }
 
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use super::*;
+/// How predictors are evaluated.
+///
+/// | field | default | purpose |
+/// |---|---|---|
+/// | `methods` | `ensemble` | what is evaluated |
+/// | `sizes` | 50, 100, 200 | training networks; all others are for testing |
+/// | `repeats` | 20 | splits of each size |
+/// | `seed` | 0 | splits and predictors |
+/// | `top` | 50 | how many of the best count for the overlap |
+/// | `threads` | 1 | splits at once; the result does not depend on them |
+/// | `level` | 0.95 | coverage of the intervals |
+/// | `resamples` | 2,000 | bootstrap resamples of the splits |
+#[derive(Clone, Debug, PartialEq)]
+pub struct EvaluateOptions {
+    /// What is evaluated.
+    pub methods: Vec<Method>,
+    /// Training networks; all others are for testing.
+    pub sizes: Vec<usize>,
+    /// Splits of each size.
+    pub repeats: usize,
+    /// Splits and predictors follow from it.
+    pub seed: u64,
+    /// How many of the best count for the overlap.
+    pub top: usize,
+    /// Splits at once.
+    pub threads: usize,
+    /// Coverage of the intervals, above 0 and below 1.
+    pub level: f64,
+    /// Bootstrap resamples of the splits.
+    pub resamples: usize,
+}
 
-    #[test]
-    fn a_learnable_function_is_ranked_and_noise_is_not() {
-        let space = Space::preset("nas-bench-macro").unwrap();
-        let options = MlpOptions { layers: vec![32], epochs: 60, batch: 16, ..Default::default() };
-        let mut random = Random::new(5, "evaluate");
-        let (mut sums, mut noise) = (Vec::new(), Vec::new());
-        for _ in 0..90 {
-            let genotype = space.sample(&mut random);
-            let sum: u8 = genotype.values().iter().sum();
-            sums.push((genotype.clone(), 0.5 + 0.02 * f64::from(sum)));
-            noise.push((genotype, random.uniform()));
+impl Default for EvaluateOptions {
+    fn default() -> Self {
+        Self {
+            methods: vec![Method::default()],
+            sizes: vec![50, 100, 200],
+            repeats: 20,
+            seed: 0,
+            top: 50,
+            threads: 1,
+            level: 0.95,
+            resamples: 2000,
         }
-        let judged = cross_validate(&space, &sums, &options, 3).unwrap();
-        assert!(judged.kendall_tau > 0.6 && judged.rmse < 0.04, "{judged:?}");
-        assert_eq!((judged.networks, judged.folds), (90, 3));
-        let judged = cross_validate(&space, &noise, &options, 3).unwrap();
-        assert!(judged.kendall_tau.abs() < 0.3 && judged.rmse > 0.2, "{judged:?}");
-    }
-
-    #[test]
-    fn too_few_networks_for_the_folds_are_refused() {
-        let space = Space::preset("nas-bench-macro").unwrap();
-        let known = vec![(space.smallest(), 0.1), (space.largest(), 0.2)];
-        let error = cross_validate(&space, &known, &MlpOptions::default(), 2).unwrap_err();
-        assert!(error.to_string().contains("2 folds of 2 networks, found 2 folds"), "{error}");
     }
 }
+
+impl EvaluateOptions {
+    fn check(&self, networks: usize) -> Result<()> {
+        let fail = |reason: String| Err(Error::Training { reason });
+        let most = networks.saturating_sub(2);
+        if let Some(size) = self.sizes.iter().find(|size| !(2..=most).contains(*size)) {
+            return fail(format!(
+                "expected training sizes from 2 to {most} of {networks} networks, found {size}; hint: two must be left to test on"
+            ));
+        }
+        let counts = [self.methods.len(), self.sizes.len(), self.repeats, self.resamples];
+        if counts.contains(&0) || self.top == 0 || !(self.level > 0.0 && self.level < 1.0) {
+            return fail(
+                "expected at least one predictor, size, repeat and resample, a `top` of at least 1 and a level between 0 and 1"
+                    .into(),
+            );
+        }
+        Ok(())
+    }
+}
+
+/// A cost that ranks networks by itself: multiply-adds, parameters, latency.
+pub struct Cost {
+    /// Its name.
+    pub name: String,
+    /// The cost of each known network, in their order; more is taken to be more accurate.
+    pub values: Vec<f64>,
+}
+
+/// What predictors are worth at one training size.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct SizeScores {
+    /// Training networks.
+    pub size: usize,
+    /// Predictors in the order that was asked for, then costs.
+    pub rankers: Vec<Scores>,
+}
+
+/// Fits every method on random networks of each size and judges it on all others; costs are judged on the same ones.
+/// The splits of one repeat are nested: the smaller training sets are parts of the larger ones.
+///
+/// `progress` is told how many fits are done and how many there are.
+///
+/// # Errors
+/// Options out of range, unusable accuracies; what a method reports.
+pub fn evaluate(
+    space: &Space,
+    known: &[(Genotype, f64)],
+    costs: &[Cost],
+    options: &EvaluateOptions,
+    progress: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<SizeScores>> {
+    crate::predictor::check(known)?;
+    options.check(known.len())?;
+    let threads = options.threads.max(1);
+    let pool = ThreadPoolBuilder::new().num_threads(threads).build();
+    let pool = pool.map_err(|source| Error::Threads { threads, source: Box::new(source) })?;
+    let total = options.sizes.len() * options.repeats;
+    let repeats: Vec<u64> = (0..options.repeats as u64).collect();
+    let mut sizes = Vec::new();
+    for &size in &options.sizes {
+        let mut judged = Vec::new();
+        for some in repeats.chunks(threads) {
+            let split =
+                |&repeat: &u64| Split { space, known, costs, options, size, repeat }.judge();
+            let made = pool.install(|| some.par_iter().map(split).collect::<Result<Vec<_>>>())?;
+            judged.extend(made);
+            progress(sizes.len() * options.repeats + judged.len(), total);
+        }
+        let names = options.methods.iter().map(|method| method.name().to_owned());
+        let names = names.chain(costs.iter().map(|cost| cost.name.clone()));
+        let rankers = names.enumerate().map(|(ranker, name)| {
+            let repeats: Vec<&Judged> = judged.iter().map(|split| &split[ranker]).collect();
+            Scores::of(name, &repeats, options)
+        });
+        sizes.push(SizeScores { size, rankers: rankers.collect() });
+    }
+    Ok(sizes)
+}
+
+/// One random split.
+struct Split<'a> {
+    space: &'a Space,
+    known: &'a [(Genotype, f64)],
+    costs: &'a [Cost],
+    options: &'a EvaluateOptions,
+    size: usize,
+    repeat: u64,
+}
+
+impl Split<'_> {
+    fn judge(&self) -> Result<Vec<Judged>> {
+        let Self { space, known, options, .. } = self;
+        let mut random = Random::at(options.seed, "predictor/splits", &[self.repeat]);
+        let mut order: Vec<usize> = (0..known.len()).collect();
+        random.shuffle(&mut order);
+        let fitting = PredictorOptions::seeded(random.bits());
+        let (train, test) = order.split_at(self.size);
+        let train: Vec<_> = train.iter().map(|&at| known[at].clone()).collect();
+        let (genotypes, truth): (Vec<_>, Vec<_>) = test.iter().map(|&at| known[at].clone()).unzip();
+        let mut judged = Vec::new();
+        for &method in &options.methods {
+            let start = Instant::now();
+            let predictor = Predictor::fit(method, space, &train, &fitting)?;
+            let seconds = start.elapsed().as_secs_f64();
+            let predicted = predictor.predict(&genotypes)?;
+            judged.push(Judged::predictor(&predicted, &truth, options.top, seconds));
+        }
+        for cost in self.costs {
+            let values: Vec<f64> = test.iter().map(|&at| cost.values[at]).collect();
+            judged.push(Judged::ranker(&values, &truth, options.top));
+        }
+        Ok(judged)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,81 +1,121 @@
-//! The file of a predictor: safetensors, with what is not a tensor as JSON in the header.
+//! The file of a predictor: safetensors. The header says of which space it is; weights of perceptrons are tensors, and
+//! one tensor of bytes holds all other models as JSON.
 
 use std::{collections::HashMap, io::Write as _, path::Path};
 
 use atomic_write_file::AtomicWriteFile;
 use netfit_spaces::Space;
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    Error, Mlp, Result,
+    Error, Method, Mlp, Predictor, Result,
     dense::{Dense, Layers},
+    forest::Forest,
     inference::Inference,
+    kernel_regression::{KernelRegression, Stored},
+    method::Model,
+    predictor::Member,
+    ridge::Ridge,
+    scale::{Scale, Target},
 };
 
-/// Files of another version are refused.
-const FORMAT: &str = "netfit-predictor-1";
+const FORMAT: &str = "netfit-predictor-2";
+/// A perceptron alone; still read. Files of other versions are refused.
+const FIRST_FORMAT: &str = "netfit-predictor-1";
 /// Key of the header's JSON.
 const KEY: &str = "netfit";
+/// The tensor of bytes.
+const STATE: &str = "state";
 /// Larger files are no predictors.
 const LARGEST_FILE: u64 = 1 << 30;
 
+/// What both versions begin with.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Header {
+struct Identity {
     format: String,
     space: String,
     space_name: String,
-    widths: Vec<usize>,
-    base: f64,
-    scale: f64,
     networks: usize,
 }
 
-impl Mlp {
+/// What the first version had besides.
+#[derive(Deserialize)]
+struct First {
+    #[serde(flatten)]
+    perceptron: Perceptron,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Perceptron {
+    widths: Vec<usize>,
+    base: f64,
+    scale: f64,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct State {
+    method: Method,
+    base: f64,
+    scale: Option<Scale>,
+    members: Vec<MemberState>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MemberState {
+    scale: Option<Scale>,
+    model: ModelState,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum ModelState {
+    Mlp(Perceptron),
+    Kernel(Stored),
+    Ridge(Ridge),
+    Forest(Forest),
+}
+
+type Tensors = Vec<(String, Dtype, Vec<usize>, Vec<u8>)>;
+
+impl Predictor {
     /// Writes the predictor; a reader finds either the old file or the whole new one.
     ///
     /// # Errors
     /// A file that cannot be written.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let inputs = self.layers.0.iter().take(1).map(|layer| layer.inputs);
-        let header = Header {
-            format: FORMAT.to_owned(),
-            space: self.space.id().to_owned(),
-            space_name: self.space.name().to_owned(),
-            widths: inputs.chain(self.layers.0.iter().map(|layer| layer.outputs)).collect(),
-            base: self.base,
-            scale: self.scale,
-            networks: self.networks,
-        };
         let write = |source| Error::Write { path: path.to_owned(), source };
-        let other = |error: &dyn std::fmt::Display| write(std::io::Error::other(error.to_string()));
-        let json = serde_json::to_string(&header).map_err(|error| other(&error))?;
-        let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = self
-            .layers
-            .0
-            .iter()
-            .enumerate()
-            .flat_map(|(index, layer)| {
-                let (weight, bias) = (bytes(&layer.weight), bytes(&layer.bias));
-                [
-                    (format!("layers.{index}.weight"), vec![layer.inputs, layer.outputs], weight),
-                    (format!("layers.{index}.bias"), vec![layer.outputs], bias),
-                ]
-            })
-            .collect();
-        let views = tensors
-            .iter()
-            .map(|(name, shape, data)| {
-                Ok((name, TensorView::new(Dtype::F32, shape.clone(), data)?))
-            })
-            .collect::<std::result::Result<Vec<_>, safetensors::SafeTensorError>>()
-            .map_err(|error| other(&error))?;
-        let metadata = HashMap::from([(KEY.to_owned(), json)]);
-        let data = safetensors::serialize(views, Some(metadata)).map_err(|error| other(&error))?;
+        let data = self.bytes().map_err(|error| write(std::io::Error::other(error)))?;
         let mut file = AtomicWriteFile::open(path).map_err(write)?;
         file.write_all(&data).map_err(write)?;
         file.commit().map_err(write)
+    }
+
+    fn bytes(&self) -> std::result::Result<Vec<u8>, Box<dyn std::error::Error + Send + Sync>> {
+        let mut tensors = Tensors::new();
+        let members = self.members.iter().enumerate();
+        let state = State {
+            method: self.method,
+            base: self.base,
+            scale: self.scale.clone(),
+            members: members.map(|(at, member)| member.state(at, &mut tensors)).collect(),
+        };
+        let state = serde_json::to_vec(&state)?;
+        tensors.push((STATE.to_owned(), Dtype::U8, vec![state.len()], state));
+        let identity = Identity {
+            format: FORMAT.to_owned(),
+            space: self.space.id().to_owned(),
+            space_name: self.space.name().to_owned(),
+            networks: self.networks,
+        };
+        let metadata = HashMap::from([(KEY.to_owned(), serde_json::to_string(&identity)?)]);
+        let mut views = Vec::with_capacity(tensors.len());
+        for (name, kind, shape, data) in &tensors {
+            views.push((name, TensorView::new(*kind, shape.clone(), data)?));
+        }
+        Ok(safetensors::serialize(views, Some(metadata))?)
     }
 
     /// Reads a predictor of `space`.
@@ -94,48 +134,155 @@ impl Mlp {
         let (_, metadata) = SafeTensors::read_metadata(&data).map_err(|error| damaged(&error))?;
         let json = metadata.metadata().as_ref().and_then(|entries| entries.get(KEY));
         let json = json.ok_or_else(|| fail(format!("expected a header `{KEY}`")))?;
-        let header: Header = serde_json::from_str(json).map_err(|error| damaged(&error))?;
-        if header.format != FORMAT {
-            return Err(fail(format!("expected format `{FORMAT}`, found `{}`", header.format)));
+        let identity: Identity = parse(json.as_bytes()).map_err(fail)?;
+        if ![FORMAT, FIRST_FORMAT].contains(&&*identity.format) {
+            return Err(fail(format!("expected format `{FORMAT}`, found `{}`", identity.format)));
         }
-        if header.space != space.id() {
+        if identity.space != space.id() {
             return Err(Error::OtherSpace {
                 path: path.to_owned(),
-                found: header.space,
-                found_name: header.space_name,
+                found: identity.space,
+                found_name: identity.space_name,
                 expected: space.id().to_owned(),
                 expected_name: space.name().to_owned(),
             });
         }
         let tensors = SafeTensors::deserialize(&data).map_err(|error| damaged(&error))?;
-        let layers = layers(&header, &tensors, space.encoding_width()).map_err(fail)?;
-        Ok(Self {
-            space: space.clone(),
-            layers,
-            base: header.base,
-            scale: header.scale,
-            networks: header.networks,
-            inference: Inference::default(),
-        })
+        if identity.format == FIRST_FORMAT {
+            let First { perceptron } = parse(json.as_bytes()).map_err(fail)?;
+            let mlp = perceptron.restore(space, identity.networks, &tensors, "").map_err(fail)?;
+            return Ok(mlp.into());
+        }
+        restore(space, identity.networks, &tensors).map_err(fail)
     }
 }
 
-fn layers(
-    header: &Header,
-    tensors: &SafeTensors<'_>,
-    inputs: usize,
-) -> std::result::Result<Layers, String> {
-    let widths = &header.widths;
-    if widths.len() < 2 || widths[0] != inputs || widths[widths.len() - 1] != 1 {
-        return Err(format!("expected widths from {inputs} to 1, found {widths:?}"));
+impl Mlp {
+    /// Writes it as a [`Predictor`].
+    ///
+    /// # Errors
+    /// As [`Predictor::save`].
+    pub fn save(&self, path: &Path) -> Result<()> {
+        Predictor::from(self.clone()).save(path)
     }
-    let layer = |(index, pair): (usize, &[usize])| {
-        let (inputs, outputs) = (pair[0], pair[1]);
-        let weight = tensor(tensors, &format!("layers.{index}.weight"), &[inputs, outputs])?;
-        let bias = tensor(tensors, &format!("layers.{index}.bias"), &[outputs])?;
-        Ok(Dense { inputs, outputs, weight, bias })
+
+    /// Reads a predictor of `space` that is a perceptron alone.
+    ///
+    /// # Errors
+    /// As [`Predictor::load`]; a predictor by another method.
+    pub fn load(path: &Path, space: &Space) -> Result<Self> {
+        let Predictor { mut members, method, .. } = Predictor::load(path, space)?;
+        match members.pop() {
+            Some(Member { model: Model::Mlp(mlp), .. }) if method == Method::Mlp => Ok(*mlp),
+            _ => {
+                let reason = format!("expected method `mlp`, found `{method}`");
+                Err(Error::Predictor { path: path.to_owned(), reason })
+            }
+        }
+    }
+}
+
+fn restore(
+    space: &Space,
+    networks: usize,
+    tensors: &SafeTensors<'_>,
+) -> std::result::Result<Predictor, String> {
+    let state = tensors.tensor(STATE).map_err(|_| format!("expected a tensor `{STATE}`"))?;
+    let State { method, base, scale, members } = parse(state.data())?;
+    let methods = method.members();
+    // Equal accuracies have no members.
+    if !members.is_empty() && members.len() != methods.len() {
+        return Err(format!("expected {} models, found {}", methods.len(), members.len()));
+    }
+    let ranked = |method: &Method| method.target() != Target::Accuracy;
+    let mut wanted =
+        members.iter().zip(&methods).map(|(member, method)| (&member.scale, ranked(method)));
+    let whole = (&scale, !members.is_empty() && methods.iter().any(ranked));
+    let sound = |(scale, wanted): (&Option<Scale>, bool)| match scale {
+        Some(scale) => wanted && scale.is_sound(),
+        None => !wanted,
     };
-    widths.windows(2).enumerate().map(layer).collect::<std::result::Result<_, _>>().map(Layers)
+    if !(base.is_finite() && sound(whole) && wanted.all(sound)) {
+        return Err("expected finite scales that rise, one for each model fitted to ranks".into());
+    }
+    let member = |(at, member): (usize, MemberState)| {
+        let model = match member.model {
+            ModelState::Mlp(perceptron) => {
+                let mlp = perceptron.restore(space, networks, tensors, &prefix(at))?;
+                Model::Mlp(Box::new(mlp))
+            }
+            ModelState::Kernel(stored) => {
+                Model::Kernel(Box::new(KernelRegression::restore(space, stored)?))
+            }
+            ModelState::Ridge(ridge) if ridge.weights.len() == space.encoding_width() => {
+                Model::Ridge(ridge)
+            }
+            ModelState::Ridge(_) => return Err("a ridge of another width".to_owned()),
+            ModelState::Forest(forest) => Model::Forest(forest),
+        };
+        Ok(Member { model, scale: member.scale })
+    };
+    let members =
+        members.into_iter().enumerate().map(member).collect::<std::result::Result<_, _>>()?;
+    Ok(Predictor { space: space.clone(), method, networks, base, members, scale, threads: None })
+}
+
+impl Member {
+    fn state(&self, at: usize, tensors: &mut Tensors) -> MemberState {
+        let model = match &self.model {
+            Model::Mlp(mlp) => {
+                for (index, layer) in mlp.layers.0.iter().enumerate() {
+                    let name = |what: &str| format!("{}layers.{index}.{what}", prefix(at));
+                    let shape = vec![layer.inputs, layer.outputs];
+                    tensors.push((name("weight"), Dtype::F32, shape, bytes(&layer.weight)));
+                    let shape = vec![layer.outputs];
+                    tensors.push((name("bias"), Dtype::F32, shape, bytes(&layer.bias)));
+                }
+                let inputs = mlp.layers.0.iter().take(1).map(|layer| layer.inputs);
+                let widths = inputs.chain(mlp.layers.0.iter().map(|layer| layer.outputs)).collect();
+                ModelState::Mlp(Perceptron { widths, base: mlp.base, scale: mlp.scale })
+            }
+            Model::Kernel(kernel) => ModelState::Kernel(kernel.stored().clone()),
+            Model::Ridge(ridge) => ModelState::Ridge(ridge.clone()),
+            Model::Forest(forest) => ModelState::Forest(forest.clone()),
+        };
+        MemberState { scale: self.scale.clone(), model }
+    }
+}
+
+/// Before the names of a member's tensors.
+fn prefix(at: usize) -> String {
+    format!("members.{at}.")
+}
+
+fn parse<T: DeserializeOwned>(json: &[u8]) -> std::result::Result<T, String> {
+    serde_json::from_slice(json).map_err(|error| format!("damaged ({error})"))
+}
+
+impl Perceptron {
+    fn restore(
+        self,
+        space: &Space,
+        networks: usize,
+        tensors: &SafeTensors<'_>,
+        prefix: &str,
+    ) -> std::result::Result<Mlp, String> {
+        let (widths, inputs) = (&self.widths, space.encoding_width());
+        if widths.len() < 2 || widths[0] != inputs || widths[widths.len() - 1] != 1 {
+            return Err(format!("expected widths from {inputs} to 1, found {widths:?}"));
+        }
+        let layer = |(index, pair): (usize, &[usize])| {
+            let (inputs, outputs) = (pair[0], pair[1]);
+            let name = |what: &str| format!("{prefix}layers.{index}.{what}");
+            let weight = tensor(tensors, &name("weight"), &[inputs, outputs])?;
+            let bias = tensor(tensors, &name("bias"), &[outputs])?;
+            Ok(Dense { inputs, outputs, weight, bias })
+        };
+        let layers = widths.windows(2).enumerate().map(layer);
+        let layers = Layers(layers.collect::<std::result::Result<_, String>>()?);
+        let (space, inference) = (space.clone(), Inference::default());
+        Ok(Mlp { space, layers, base: self.base, scale: self.scale, networks, inference })
+    }
 }
 
 fn tensor(
@@ -161,50 +308,4 @@ fn bytes(values: &[f32]) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests {
-    use netfit_spaces::Random;
-
-    use super::*;
-    use crate::MlpOptions;
-
-    fn predictor(space: &Space) -> Mlp {
-        let mut random = Random::new(0, "file");
-        let known: Vec<_> =
-            (0..10).map(|n| (space.sample(&mut random), 0.1 * f64::from(n))).collect();
-        let options = MlpOptions { layers: vec![8], epochs: 2, ..MlpOptions::default() };
-        Mlp::fit(space, &known, &options).unwrap()
-    }
-
-    #[test]
-    fn a_predictor_is_read_back_as_it_was_written() {
-        let space = Space::preset("nas-bench-macro").unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("predictor.safetensors");
-        let written = predictor(&space);
-        written.save(&path).unwrap();
-        let read = Mlp::load(&path, &space).unwrap();
-        let genotypes: Vec<_> = space.enumerate().take(100).collect();
-        assert_eq!(read.predict(&genotypes), written.predict(&genotypes));
-        assert_eq!(read.networks(), 10);
-    }
-
-    #[test]
-    fn predictors_of_another_space_and_damaged_files_are_refused() {
-        let space = Space::preset("nas-bench-macro").unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("predictor.safetensors");
-        predictor(&space).save(&path).unwrap();
-        let other = Space::preset("ofa-28").unwrap();
-        let message = Mlp::load(&path, &other).unwrap_err().to_string();
-        assert!(message.contains("`nas-bench-macro`") && message.contains("`ofa-28`"), "{message}");
-        let whole = std::fs::read(&path).unwrap();
-        for length in [0, 7, 50, whole.len() - 1] {
-            std::fs::write(&path, &whole[..length]).unwrap();
-            let message = Mlp::load(&path, &space).unwrap_err().to_string();
-            assert!(message.contains("damaged") && message.contains("hint:"), "{message}");
-        }
-        let missing = predictor(&space).save(&folder.path().join("no/such/file")).unwrap_err();
-        assert!(missing.to_string().contains("cannot write"), "{missing}");
-    }
-}
+mod tests;

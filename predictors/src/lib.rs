@@ -1,10 +1,11 @@
 //! Accuracy predictors and latency models of networks.
 //!
-//! [`Accuracy`] scores genotypes and [`LatencyModel`] times them, both in batches. [`Mlp`] is the predictor of
-//! Once-for-All, [`CsvAccuracy`] a file of known accuracies, [`TableLatency`] a latency table as an index by choice.
+//! [`Accuracy`] scores genotypes and [`LatencyModel`] times them, both in batches. A [`Predictor`] is fitted by any
+//! [`Method`], an ensemble by default, and judged by [`evaluate()`]; [`CsvAccuracy`] is a file of known accuracies,
+//! [`TableLatency`] a latency table as an index by choice.
 //!
 //! ```
-//! use netfit_predictors::{Accuracy as _, Mlp, MlpOptions};
+//! use netfit_predictors::{Method, Predictor, PredictorOptions};
 //! use netfit_spaces::{Random, Space};
 //!
 //! let space = Space::preset("nas-bench-macro")?;
@@ -16,9 +17,9 @@
 //!         (genotype, accuracy)
 //!     })
 //!     .collect();
-//! let options = MlpOptions { layers: vec![32], epochs: 30, ..MlpOptions::default() };
-//! let mut predictor = Mlp::fit(&space, &known, &options)?;
-//! let predicted = predictor.accuracies(&[space.smallest(), space.largest()])?;
+//! let options = PredictorOptions::default();
+//! let predictor = Predictor::fit(Method::GaussianProcess, &space, &known, &options)?;
+//! let predicted = predictor.predict(&[space.smallest(), space.largest()])?;
 //! assert!(predicted[0] < predicted[1]);
 //! # Ok::<(), netfit_predictors::Error>(())
 //! ```
@@ -26,23 +27,39 @@
 mod accuracy;
 mod block_cost;
 mod block_latency;
+mod cholesky;
 mod dense;
 mod error;
 mod evaluate;
+mod evidence;
 mod file;
+mod forest;
 mod inference;
+mod kernel;
+mod kernel_regression;
 mod known;
 mod latency;
+mod method;
 mod mlp;
+mod predictor;
 mod product;
+mod ridge;
+mod scale;
 mod sums;
 
 pub use accuracy::Accuracy;
 pub use block_latency::{BlockErrors, BlockLatency, GroupError};
 pub use error::{Error, Result};
-pub use evaluate::{Evaluation, cross_validate};
+pub use evaluate::{
+    Cost, Estimate, EvaluateOptions, Evaluation, Scores, SizeScores, cross_validate, evaluate,
+};
+pub use forest::ForestOptions;
+pub use kernel_regression::KernelOptions;
 pub use known::CsvAccuracy;
 pub use latency::{LatencyModel, TableLatency};
+pub use method::{METHODS, Method, PredictorOptions};
 pub use mlp::{Mlp, MlpOptions};
 pub use netfit_latency_tables::Latency;
+pub use predictor::{Prediction, Predictor};
+pub use ridge::RidgeOptions;
 pub use sums::BlockSums;

@@ -183,13 +183,8 @@ impl Accuracy for Mlp {
 }
 
 fn check(known: &[(Genotype, f64)], options: &MlpOptions) -> Result<()> {
+    crate::predictor::check(known)?;
     let fail = |reason: String| Err(Error::Training { reason });
-    if known.len() < 2 {
-        return fail(format!("expected at least 2 networks, found {}", known.len()));
-    }
-    if let Some((genotype, accuracy)) = known.iter().find(|(_, accuracy)| !accuracy.is_finite()) {
-        return fail(format!("the accuracy of `{genotype}` is {accuracy}, expected a finite one"));
-    }
     let sizes = [options.batch, options.epochs, options.max_steps];
     if sizes.contains(&0) || options.layers.contains(&0) {
         return fail("expected `layers`, `batch`, `epochs` and `max_steps` of at least 1".into());
