@@ -3,7 +3,7 @@
 export CARGO_TERM_PROGRESS_WHEN ?= never
 programs = $${CARGO_TARGET_DIR:-target}
 
-.PHONY: help demo test setup build lint bench bench-peers bench-search bench-tables bench-training crash-test clean
+.PHONY: help demo test setup build lint bench bench-peers bench-predictors bench-search bench-tables bench-training crash-test clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1\t/p' Makefile | expand -t 16
@@ -27,7 +27,7 @@ lint: setup ## formatting and clippy; warnings are errors
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 
-bench: bench-training bench-tables bench-search bench-peers ## all benchmarks
+bench: bench-training bench-tables bench-search bench-peers bench-predictors ## all benchmarks
 
 bench-tables: setup ## latency tables against 200 fresh networks, with all else switched off (about 40 minutes)
 	cargo build --locked --release --bin netfit
@@ -46,6 +46,10 @@ bench-peers: setup ## evolution here and in the Python package ofa, in turn
 	cargo build --locked --release --bin netfit
 	cargo build --locked --release -p netfit-search --example search_speed
 	@benches/peers.py
+
+bench-predictors: setup ## accuracy predictors on NAS-Bench-Macro, from 50 to 1,000 training networks
+	cargo build --locked --release --bin netfit
+	@benches/predictors.py
 
 crash-test: setup ## kill a profile at random moments: it must come to the same end
 	cargo build --locked --release --bin netfit

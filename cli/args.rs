@@ -1,6 +1,7 @@
 //! The command line.
 
 mod compare;
+mod predictor;
 
 use std::path::PathBuf;
 
@@ -9,6 +10,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use netfit_profiler::ProfileOptions;
 
 pub(crate) use self::compare::{Compare, CompareSearch};
+pub(crate) use self::predictor::{
+    Known, PredictorArgs, PredictorCommand, PredictorEvaluate, PredictorFit,
+};
 use crate::device::DeviceSpec;
 
 /// Finds a neural network that meets a latency budget on your own device, and hands you the ONNX file that was
@@ -45,6 +49,8 @@ pub(crate) enum Command {
     Search(Search),
     /// Strategies side by side at equal cost, with random search always in.
     Compare(Compare),
+    /// Fit accuracy predictors, and see how well they rank.
+    Predictor(PredictorArgs),
     /// Cut a subnet out of a run's supernet and write it as an ONNX file, checked against its torch weights.
     Export(Export),
     /// The process in which everything is timed; `netfit` starts it itself.

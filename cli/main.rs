@@ -46,6 +46,7 @@ fn execute(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Train(args) => commands::train::execute(args, json),
         Command::Search(args) => commands::search::execute(args, json),
         Command::Compare(args) => commands::compare::execute(args, json),
+        Command::Predictor(args) => commands::predictor::execute(&args.command, json),
         Command::Export(args) => commands::export::execute(args, json),
         Command::DeviceWorker => runtime::serve_device(),
     }?;

@@ -11,6 +11,12 @@ use netfit_profiler::CpuDevice;
 
 use crate::device::{DeviceKind, DeviceSpec};
 
+/// As many threads as were asked for, or as there are cores.
+pub(crate) fn threads(asked: Option<u16>) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    asked.map_or_else(cores, usize::from)
+}
+
 /// Writes a file whole or not at all; folders above it are made.
 pub(crate) fn write_file(path: &Path, content: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {

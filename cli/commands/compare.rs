@@ -8,7 +8,7 @@ use std::{path::Path, time::Instant};
 
 use anyhow::{Result, bail};
 use netfit_latency_tables::LatencyTable;
-use netfit_predictors::{Accuracy, CsvAccuracy, Mlp, TableLatency};
+use netfit_predictors::{Accuracy, CsvAccuracy, Predictor, TableLatency};
 use netfit_search::{
     Budget, CompareOptions, Comparison, ComparisonResult, Estimate, Outcome, SearchOptions,
 };
@@ -119,7 +119,7 @@ fn source(text: &str, space: &Space) -> Result<Source> {
             let known = accuracy.pairs();
             Ok((Box::new(accuracy), Some(known)))
         }
-        Some(("predictor", path)) => Ok((Box::new(Mlp::load(path.as_ref(), space)?), None)),
+        Some(("predictor", path)) => Ok((Box::new(Predictor::load(path.as_ref(), space)?), None)),
         _ => bail!("--accuracy `{text}`: unknown source; hint: csv:FILE or predictor:FILE"),
     }
 }

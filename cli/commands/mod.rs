@@ -5,6 +5,7 @@ pub(crate) mod devices;
 pub(crate) mod export;
 pub(crate) mod measure;
 pub(crate) mod predict;
+pub(crate) mod predictor;
 pub(crate) mod profile;
 pub(crate) mod search;
 pub(crate) mod space;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use netfit_latency_tables::LatencyTable;
-use netfit_predictors::{Accuracy, CsvAccuracy, Mlp, TableLatency};
+use netfit_predictors::{Accuracy, CsvAccuracy, Predictor, TableLatency};
 use netfit_search::{
     Budget, Journal, Reward, ScratchAccuracy, Search as Loop, SearchOptions, SearchResult,
     StrategyOptions, SupernetAccuracy, TorchProcess, job::Scratch, strategy_with,
@@ -13,8 +13,12 @@ use netfit_spaces::Space;
 use serde::Serialize;
 
 use crate::{
-    args::Search, config::Config, format, output, plots, progress::Progress, run,
-    runtime::check_writable,
+    args::Search,
+    config::Config,
+    format, output, plots,
+    progress::Progress,
+    run,
+    runtime::{check_writable, threads},
 };
 
 pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
@@ -60,11 +64,6 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
         return output::json(&Shown { result: &result, percentile: args.percentile });
     }
     print(&result, args.percentile)
-}
-
-fn threads(asked: Option<u16>) -> usize {
-    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
-    asked.map_or_else(cores, usize::from)
 }
 
 /// What is printed as JSON.
@@ -127,7 +126,9 @@ impl Source {
     ) -> Result<Box<dyn Accuracy + 'a>> {
         Ok(match self {
             Self::Csv(option) => Box::new(CsvAccuracy::load(&option, space)?),
-            Self::Predictor(path) => Box::new(Mlp::load(&path, space)?.with_threads(threads)?),
+            Self::Predictor(path) => {
+                Box::new(Predictor::load(&path, space)?.with_threads(threads)?)
+            }
             Self::Supernet(_, process) => Box::new(Owned { process, progress, scratch: None }),
             Self::Train(setting, process) => {
                 let scratch = setting.config.scratch.proxy();

@@ -6,17 +6,8 @@ use anyhow::Result;
 use netfit_search::{ComparisonResult, Outcome};
 use plotters::prelude::*;
 
-use super::{BLUE, GREY, NUMBERS, ORANGE, Point, axes, draw, legend, padded};
+use super::{COLOURS, GREY, NUMBERS, Point, axes, draw, legend, padded};
 
-/// Of the strategies after random search, in turn.
-const COLOURS: [RGBColor; 6] = [
-    BLUE,
-    ORANGE,
-    RGBColor(14, 132, 116),
-    RGBColor(128, 74, 168),
-    RGBColor(190, 48, 78),
-    RGBColor(138, 106, 30),
-];
 /// The first share of the evaluations is left out: there all strategies are far from the best, and the rest of the
 /// picture would be flat.
 const START: f64 = 0.05;

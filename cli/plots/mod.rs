@@ -3,6 +3,7 @@
 mod blocks;
 mod compare;
 mod latency;
+mod learning;
 mod pareto;
 mod runs;
 
@@ -18,6 +19,7 @@ pub(crate) use self::{
     blocks::blocks,
     compare::comparison,
     latency::predicted_against_measured,
+    learning::learning,
     pareto::{Series, pareto},
     runs::runs,
 };
@@ -30,6 +32,16 @@ const GREY: RGBColor = RGBColor(150, 156, 166);
 const BLUE: RGBColor = RGBColor(31, 98, 184);
 const ORANGE: RGBColor = RGBColor(214, 96, 22);
 const INK: RGBColor = RGBColor(40, 44, 52);
+
+/// Of lines that are compared, in turn.
+const COLOURS: [RGBColor; 6] = [
+    BLUE,
+    ORANGE,
+    RGBColor(14, 132, 116),
+    RGBColor(128, 74, 168),
+    RGBColor(190, 48, 78),
+    RGBColor(138, 106, 30),
+];
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;

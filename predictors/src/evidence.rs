@@ -50,11 +50,15 @@ impl Constants {
         let mut shared = vec![0.0; rows.len() * rows.len()];
         let mut dense = vec![0.0; self.weights.len()];
         for (row, out) in rows.iter().zip(shared.chunks_exact_mut(rows.len())) {
-            row.iter().for_each(|&place| dense[place] = self.weights[place]);
+            for &place in row {
+                dense[place] = self.weights[place];
+            }
             for (other, out) in rows.iter().zip(out) {
                 *out = other.iter().map(|&place| dense[place]).sum();
             }
-            row.iter().for_each(|&place| dense[place] = 0.0);
+            for &place in row {
+                dense[place] = 0.0;
+            }
         }
         shared
     }
@@ -142,7 +146,9 @@ fn evidence(
         rows[i].iter().for_each(|&place| slopes[place] += along[place] * constants.weights[place]);
     }
     for (row, end) in rows.iter().zip(&ends) {
-        row.iter().for_each(|&place| slopes[place] += end * constants.weights[place]);
+        for &place in row {
+            slopes[place] += end * constants.weights[place];
+        }
     }
     let mean = logarithms[..width].iter().sum::<f64>() / width as f64;
     let variance = options.spread * options.spread;
@@ -195,7 +201,9 @@ mod tests {
         let target = |row: &Vec<usize>| row[0] as f64 + 0.01 * random.normal();
         let mut targets: Vec<f64> = rows.iter().map(target).collect();
         let mean = targets.iter().sum::<f64>() / size as f64;
-        targets.iter_mut().for_each(|target| *target -= mean);
+        for target in &mut targets {
+            *target -= mean;
+        }
         (rows, space.encoding_width(), targets)
     }
 

@@ -18,6 +18,7 @@ use crate::{
 /// | `ranked-mlp` | Once-for-All's multilayer perceptron, fitted to ranks |
 /// | `gaussian-process` | a squared exponential with a weight for every choice's value and a linear trend, fitted to normal scores |
 /// | `second-order-ridge` | ridge regression on all choices and pairs of choices, fitted to ranks |
+/// | `kernels` | the mean of the last two: fitted in a small part of the ensemble's time |
 /// | `mlp` | Once-for-All's, fitted to accuracies |
 /// | `ridge` | ridge regression on the choices, fitted to accuracies; a baseline |
 /// | `random-forest` | regression trees, fitted to accuracies; a baseline |
@@ -33,6 +34,8 @@ pub enum Method {
     GaussianProcess,
     /// Ridge regression on choices and pairs of choices, fitted to ranks.
     SecondOrderRidge,
+    /// The mean of [`Method::GaussianProcess`] and [`Method::SecondOrderRidge`].
+    Kernels,
     /// Once-for-All's multilayer perceptron, fitted to accuracies.
     Mlp,
     /// Ridge regression on the choices, fitted to accuracies.
@@ -42,11 +45,12 @@ pub enum Method {
 }
 
 /// Every method.
-pub const METHODS: [Method; 7] = [
+pub const METHODS: [Method; 8] = [
     Method::Ensemble,
     Method::RankedMlp,
     Method::GaussianProcess,
     Method::SecondOrderRidge,
+    Method::Kernels,
     Method::Mlp,
     Method::Ridge,
     Method::RandomForest,
@@ -60,6 +64,7 @@ impl Method {
             Self::RankedMlp => "ranked-mlp",
             Self::GaussianProcess => "gaussian-process",
             Self::SecondOrderRidge => "second-order-ridge",
+            Self::Kernels => "kernels",
             Self::Mlp => "mlp",
             Self::Ridge => "ridge",
             Self::RandomForest => "random-forest",
@@ -72,6 +77,7 @@ impl Method {
             Self::Ensemble => {
                 vec![Self::RankedMlp, Self::GaussianProcess, Self::SecondOrderRidge]
             }
+            Self::Kernels => vec![Self::GaussianProcess, Self::SecondOrderRidge],
             alone => vec![alone],
         }
     }
@@ -79,7 +85,9 @@ impl Method {
     pub(crate) fn target(self) -> Target {
         match self {
             Self::GaussianProcess => Target::NormalScore,
-            Self::Ensemble | Self::RankedMlp | Self::SecondOrderRidge => Target::Rank,
+            Self::Ensemble | Self::Kernels | Self::RankedMlp | Self::SecondOrderRidge => {
+                Target::Rank
+            }
             Self::Mlp | Self::Ridge | Self::RandomForest => Target::Accuracy,
         }
     }
@@ -175,7 +183,7 @@ impl Model {
                 Ok(Self::Mlp(Box::new(Mlp::fit(space, known, &options.ranked_mlp)?)))
             }
             Method::GaussianProcess => kernel(Kernel::Radial),
-            Method::SecondOrderRidge => kernel(Kernel::SecondOrder),
+            Method::SecondOrderRidge | Method::Kernels => kernel(Kernel::SecondOrder),
             Method::Ridge => Ok(Self::Ridge(Ridge::fit(space, known, &options.ridge)?)),
             Method::RandomForest => Ok(Self::Forest(Forest::fit(space, known, &options.forest)?)),
         }

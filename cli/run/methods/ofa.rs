@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 
 use anyhow::Result;
-use netfit_predictors::{Mlp, MlpOptions, TableLatency, cross_validate};
+use netfit_predictors::{Method, Predictor, PredictorOptions, TableLatency, cross_validate};
 use netfit_search::{
     Evaluated, Evolution, EvolutionOptions, Journal, Search, SearchOptions, TorchProcess,
     equal_latency, feasible,
@@ -12,7 +12,11 @@ use netfit_search::{
 use netfit_spaces::Genotype;
 
 use super::{Choice, Work, best, describe};
-use crate::{progress::Progress, run::Setting, runtime::make_folder_of};
+use crate::{
+    progress::Progress,
+    run::Setting,
+    runtime::{make_folder_of, threads},
+};
 
 /// Subnets that the supernet evaluates between two lines of the journal.
 const CHUNK: usize = 8;
@@ -37,9 +41,9 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
     let taught = &random[..random.len().min(search.samples)];
     let known: Vec<(Genotype, f64)> =
         taught.iter().map(|network| (network.genotype.clone(), network.accuracy)).collect();
-    let options = MlpOptions { seed, ..MlpOptions::default() };
-    let quality = cross_validate(space, &known, &options, FOLDS)?;
-    let predictor = Mlp::fit(space, &known, &options)?;
+    let (method, options) = (Method::default(), PredictorOptions::seeded(seed));
+    let quality = cross_validate(method, space, &known, &options, FOLDS, seed)?;
+    let predictor = Predictor::fit(method, space, &known, &options)?.with_threads(threads(None))?;
     predictor.save(&setting.folder.predictor())?;
 
     let promising = evolve(setting, &latency, budget_s, &predictor, taught, judge.progress)?;
@@ -59,7 +63,7 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
     let candidate = |network: &Evaluated| {
         let mut candidate = work.candidate(&network.genotype)?;
         candidate.accuracy_predicted =
-            predictor.predict(std::slice::from_ref(&network.genotype)).first().copied();
+            predictor.predict(std::slice::from_ref(&network.genotype))?.first().copied();
         candidate.accuracy_supernet = Some(network.accuracy);
         anyhow::Ok(candidate)
     };
@@ -88,7 +92,7 @@ fn evolve(
     setting: &Setting,
     latency: &TableLatency,
     budget_s: f64,
-    predictor: &Mlp,
+    predictor: &Predictor,
     taught: &[Evaluated],
     progress: &mut Progress,
 ) -> Result<Vec<Genotype>> {

@@ -64,7 +64,9 @@ impl Estimate {
         let mut random = Random::new(options.seed, "predictor/bootstrap");
         let mut drawn = vec![0.0; values.len()];
         let mut resample = |_| {
-            drawn.iter_mut().for_each(|slot| *slot = values[random.below(values.len())]);
+            for slot in &mut drawn {
+                *slot = values[random.below(values.len())];
+            }
             mean(&drawn)
         };
         let means: Vec<f64> = (0..options.resamples).map(&mut resample).collect();

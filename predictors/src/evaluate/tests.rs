@@ -2,8 +2,10 @@
 
 use super::*;
 
+type Known = Vec<(Genotype, f64)>;
+
 /// A sum of choices, and noise.
-fn networks(count: usize) -> (Space, Vec<(Genotype, f64)>, Vec<(Genotype, f64)>) {
+fn networks(count: usize) -> (Space, Known, Known) {
     let space = Space::preset("nas-bench-macro").unwrap();
     let mut random = Random::new(5, "evaluate");
     let (mut sums, mut noise) = (Vec::new(), Vec::new());
