@@ -101,7 +101,7 @@ pub(crate) fn configure(folder: &Path, budget: &str, more: &str) -> String {
     let path = folder.join("netfit.toml");
     let config = format!(
         "space = \"space.toml\"\nbudget = \"{budget}\"\n{more}\n[data]\nformat = \"idx\"\npath = \"data\"\n\
-         [training]\nbatch = 32\nfull_epochs = 8\nshrink_epochs = 10\ncheckpoint_steps = 50\n\
+         [training]\nthreads = 1\nbatch = 32\nfull_epochs = 8\nshrink_epochs = 10\ncheckpoint_steps = 50\n\
          [search]\nsamples = 24\nfinalists = 4\npopulation = 16\ngenerations = 4\n"
     );
     fs::write(&path, config).unwrap();

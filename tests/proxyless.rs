@@ -31,6 +31,7 @@ const TABLES: &str = r#"
 format = "idx"
 path = "data"
 [training]
+threads = 1
 batch = 32
 checkpoint_steps = 20
 [proxyless]
