@@ -46,8 +46,8 @@ pub(crate) struct PredictorFit {
     pub(crate) out: PathBuf,
 }
 
-/// With --json: {space, networks, repeats, seed, top, level, seconds, sizes: [{size, rankers: [{name, kendall_tau,
-/// spearman, rmse, top_overlap, regret, fit_seconds}]}]}; each value is {value, interval}, accuracies and shares are
+/// With --json: `{space, networks, repeats, seed, top, level, seconds, sizes: [{size, rankers: [{name, kendall_tau,
+/// spearman, rmse, top_overlap, regret, fit_seconds}]}]}`; each value is `{value, interval}`, accuracies and shares are
 /// fractions of 1, and what a cost does not have is null.
 #[derive(Debug, Args)]
 pub(crate) struct PredictorEvaluate {
