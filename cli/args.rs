@@ -215,6 +215,8 @@ pub(crate) enum StrategyName {
     Random,
     /// Regularised evolution: the best of a sample has a child, the oldest dies.
     AgingEvolution,
+    /// Active learning: a predictor learns from what was evaluated and says what is evaluated next.
+    Active,
     /// MnasNet's recurrent controller.
     #[value(name = "mnasnet")]
     MnasNet,
@@ -232,6 +234,7 @@ impl StrategyName {
             Self::Evolution => "evolution",
             Self::Random => "random",
             Self::AgingEvolution => "aging-evolution",
+            Self::Active => "active",
             Self::MnasNet => "mnasnet",
             Self::Tunas => "tunas",
             Self::ProxylessR => "proxyless-r",

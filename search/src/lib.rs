@@ -89,9 +89,9 @@ pub use run::{Ended, Evaluated, Search, SearchOptions, SearchResult};
 pub use select::{equal_latency, feasible};
 pub use sources::{ScratchAccuracy, SupernetAccuracy};
 pub use strategies::{
-    Adam, AdamOptions, AgingEvolution, AgingEvolutionOptions, Baseline, Evolution,
-    EvolutionOptions, MnasNet, MnasNetOptions, PolicyUpdate, ProxylessR, ProxylessROptions,
-    RandomSearch, STRATEGIES, Strategy, StrategyOptions, Tunas, TunasOptions, draw, softmax,
-    strategy, strategy_with,
+    Active, ActiveOptions, Adam, AdamOptions, AgingEvolution, AgingEvolutionOptions, Baseline,
+    Evolution, EvolutionOptions, MnasNet, MnasNetOptions, PolicyUpdate, ProxylessR,
+    ProxylessROptions, RandomSearch, STRATEGIES, Strategy, StrategyOptions, Tunas, TunasOptions,
+    draw, softmax, strategy, strategy_with,
 };
 pub use torch::TorchProcess;

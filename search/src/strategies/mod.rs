@@ -1,5 +1,6 @@
 //! Strategies: one a file, behind one contract.
 
+mod active;
 mod aging;
 mod choices;
 mod evolution;
@@ -16,6 +17,7 @@ mod tunas;
 #[cfg(test)]
 mod conformance;
 
+pub use active::{Active, ActiveOptions};
 pub use aging::{AgingEvolution, AgingEvolutionOptions};
 pub use evolution::{Evolution, EvolutionOptions};
 pub use gradient::{Adam, AdamOptions, Baseline, draw, softmax};
@@ -29,8 +31,8 @@ use netfit_spaces::{Genotype, Space};
 use crate::{Error, Evaluated, Result, Reward};
 
 /// Names that [`strategy`] knows.
-pub const STRATEGIES: [&str; 6] =
-    ["random", "evolution", "aging-evolution", "mnasnet", "tunas", "proxyless-r"];
+pub const STRATEGIES: [&str; 7] =
+    ["random", "evolution", "aging-evolution", "active", "mnasnet", "tunas", "proxyless-r"];
 
 /// Proposes genotypes and learns from what became of them. All randomness follows from the seed it was built with.
 ///
@@ -112,6 +114,10 @@ pub fn strategy_with(
         "aging-evolution" => {
             plain("aging-evolution")?;
             Box::new(AgingEvolution::new(space, AgingEvolutionOptions::default(), seed)?)
+        }
+        "active" => {
+            plain("active")?;
+            Box::new(Active::new(space, ActiveOptions::default(), seed)?)
         }
         "mnasnet" => Box::new(MnasNet::new(space, MnasNetOptions::default(), goal, seed)?),
         "tunas" => Box::new(Tunas::new(space, TunasOptions::default(), goal, seed)?),

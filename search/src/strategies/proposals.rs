@@ -33,6 +33,11 @@ impl Proposals {
         None
     }
 
+    /// Whether it was proposed or told.
+    pub(super) fn knows(&self, genotype: &Genotype) -> bool {
+        self.0.contains(genotype)
+    }
+
     /// Whether it is new; it is not the next time.
     pub(super) fn note(&mut self, genotype: &Genotype) -> bool {
         !self.0.contains(genotype) && self.0.insert(genotype.clone())
