@@ -5,6 +5,7 @@ mod cli;
 mod compare;
 mod compare_runs;
 mod devices;
+mod predictors;
 mod proxyless;
 mod run;
 mod spaces;
