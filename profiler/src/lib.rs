@@ -18,6 +18,7 @@
 
 mod cpu;
 mod device;
+mod draw;
 mod error;
 mod fake;
 mod files;

@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Device, Error, Model, Progress, Protocol, Result,
+    draw::{draw, draw_spread},
     gate::judge,
     journal::{Header, Journal},
     sources, tails,
-    whole::{Anchors, Timed, anchor_error, draw, draw_spread, time, truths},
+    whole::{Anchors, Timed, anchor_error, time, truths},
 };
 
 /// Standard deviations of a normal error's 95 % interval.

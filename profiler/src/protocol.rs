@@ -253,12 +253,14 @@ mod tests {
     fn rounds_end_when_times_are_exact_enough() {
         let mut device = FakeDevice::new(1);
         let (networks, models) = loaded(&mut device, 12);
-        let exact = measure(&mut device, &models, &Protocol::default());
-        assert_eq!(exact.samples.len(), 12 * 4);
-        device.noise = 0.04;
-        let noisy = measure(&mut device, &models, &Protocol::default());
-        assert!((12 * 5..=12 * 8).contains(&noisy.samples.len()), "{}", noisy.samples.len());
-        assert!(error(&noisy, &device, &networks) < 0.06);
+        let (rounds, most_rounds, precision) = (5, 15, 0.01);
+        let protocol = Protocol { rounds, most_rounds, precision, ..Protocol::default() };
+        let exact = measure(&mut device, &models, &protocol);
+        assert_eq!(exact.samples.len(), 12 * 5);
+        device.noise = 0.035;
+        let noisy = measure(&mut device, &models, &protocol);
+        assert!((12 * 6..=12 * 15).contains(&noisy.samples.len()), "{}", noisy.samples.len());
+        assert!(error(&noisy, &device, &networks) < 0.04);
         assert_eq!((noisy.disturbed, noisy.load), (0, Some(0.0)));
     }
 

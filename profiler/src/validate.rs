@@ -7,9 +7,10 @@ use netfit_spaces::{Genotype, Network, Random, Space};
 
 use crate::{
     Device, Model, ProfileOptions, Progress, Result,
+    draw::draw,
     gate::judge,
     journal::Journal,
-    whole::{Anchors, draw, time, truths},
+    whole::{Anchors, time, truths},
 };
 
 /// Whole networks that were timed after their table was made.
