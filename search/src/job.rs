@@ -7,7 +7,7 @@ mod proxyless;
 
 use std::path::PathBuf;
 
-use netfit_data::DataSpec;
+use netfit_data::{DataSpec, Splits};
 use netfit_spaces::{Genotype, SpaceSpec, short_hash};
 use serde::{Deserialize, Serialize};
 
@@ -198,14 +198,13 @@ pub struct Scratch {
 
 impl Scratch {
     /// The protocol's identity: accuracies are comparable only where it is the same. It covers every setting that
-    /// decides a result, the data (not the folder they lie in) and the seed.
+    /// decides a result, the images (not the folder they lie in) and the seed.
     ///
     /// # Panics
     /// Never: what it covers is text and numbers.
-    pub fn protocol(&self, training: &Training, data: &DataSpec, seed: u64) -> String {
-        let data = data.clone().with_path("");
-        let text = serde_json::to_string(&(self, training.of_networks(), data, seed));
-        short_hash(&text.expect("plain structures of text and numbers"))
+    pub fn protocol(&self, training: &Training, images: &Splits, seed: u64) -> String {
+        let text = serde_json::to_string(&(self, training.of_networks(), images.hash(), seed));
+        short_hash(text.expect("plain structures of text and numbers"))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use netfit_spaces::{Random, Shape};
+use netfit_spaces::{Random, Shape, short_hash};
 
 use crate::{DataSpec, Dataset, Error, Normalization, Result, cifar, folder, idx, split};
 
@@ -17,6 +17,19 @@ pub struct Splits {
     pub test: Dataset,
     /// That of `train`.
     pub normalization: Normalization,
+}
+
+impl Splits {
+    /// A hash of the images that networks are trained on and judged by, with their classes: accuracies on other images are
+    /// others, wherever they lie.
+    pub fn hash(&self) -> String {
+        let part = |images: &Dataset| {
+            let targets: Vec<u8> = images.targets.iter().flat_map(|t| t.to_le_bytes()).collect();
+            [short_hash(&images.images), short_hash(targets)].join(" ")
+        };
+        let (shape, labels) = (self.train.shape, self.train.labels.join("\n"));
+        short_hash(format!("{shape}\n{labels}\n{}\n{}", part(&self.train), part(&self.holdout)))
+    }
 }
 
 /// What a data set holds, without its images.

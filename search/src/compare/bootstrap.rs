@@ -33,7 +33,7 @@ impl Estimate {
 
     /// Kendall's tau-b of pairs of values, with the interval that resampling the pairs gives.
     ///
-    /// Not a number where one of the two is constant.
+    /// 0 where one of the two is constant, in a resample too: with few pairs the interval then reaches 0.
     pub fn rank_correlation(pairs: &[(f64, f64)], level: f64) -> Self {
         let tau = |places: &[usize]| {
             let (a, b): (Vec<f64>, Vec<f64>) = places.iter().map(|&place| pairs[place]).unzip();

@@ -91,6 +91,8 @@ impl ActiveOptions {
 /// Random networks teach a predictor; it ranks mutants and crossovers of the best networks and uniform draws; the best
 /// by its optimistic prediction are evaluated, and it is fitted again.
 ///
+/// Where it cannot be fitted, for example to equal accuracies, candidates come in the order of their draws.
+///
 /// The predictor knows no latency: what is over the budget is dropped by the loop at no cost, and the next in rank is
 /// proposed.
 pub struct Active {

@@ -56,7 +56,7 @@ impl Default for EvolutionOptions {
 impl EvolutionOptions {
     /// Evaluations of a whole search, where no generation is closed early.
     pub fn evaluations(&self) -> usize {
-        self.population * (self.generations + 1)
+        self.population.saturating_mul(self.generations.saturating_add(1))
     }
 
     fn check(&self) -> Result<()> {

@@ -136,7 +136,7 @@ impl Supernet {
         block: &Block,
         mode: &mut Mode,
     ) -> Tensor {
-        ops::add_skip(self.branch(input, slot, block, mode), input, block.skip())
+        ops::add_skip(self.branch(input, slot, block, mode), input, block)
     }
 
     /// A block's output without its residual.

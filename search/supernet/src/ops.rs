@@ -1,6 +1,6 @@
 //! What supernets and stand-alone networks compute alike.
 
-use netfit_spaces::{Activation, NORM_EPSILON, Skip};
+use netfit_spaces::{Activation, Block, NORM_EPSILON, Op, Skip};
 use tch::{Reduction, Tensor};
 
 use crate::depthwise::depthwise;
@@ -61,15 +61,19 @@ pub(crate) fn normalise(
     )
 }
 
-/// Adds to a block's output `x` what its skip makes of its input, in place.
-pub(crate) fn add_skip(mut x: Tensor, input: &Tensor, skip: Skip) -> Tensor {
-    match skip {
-        Skip::None => x,
-        Skip::Identity => x.g_add_(input),
-        Skip::Pool => {
-            x.g_add_(&input.avg_pool2d([3, 3], [1, 1], [1, 1], false, false, None::<i64>))
-        }
-    }
+/// Adds to a block's output `x` what its skip makes of its input; in place where no gradient needs `x` as it was, as that
+/// of an activation at the block's end does.
+pub(crate) fn add_skip(mut x: Tensor, input: &Tensor, block: &Block) -> Tensor {
+    let skipped = match block.skip() {
+        Skip::None => return x,
+        Skip::Identity => input.shallow_clone(),
+        Skip::Pool => input.avg_pool2d([3, 3], [1, 1], [1, 1], false, false, None::<i64>),
+    };
+    let ends_linear = !matches!(
+        block.op(),
+        Op::Conv { activation: Activation::Relu | Activation::Relu6 | Activation::HSwish, .. }
+    );
+    if ends_linear || !x.requires_grad() { x.g_add_(&skipped) } else { x + skipped }
 }
 
 /// Mean over height and width: `[N, C, H, W]` -> `[N, C]`.

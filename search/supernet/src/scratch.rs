@@ -100,11 +100,12 @@ impl<'a> ScratchTrainer<'a> {
         Ok(value)
     }
 
-    /// Re-calibrates batch normalisation, judges the network on the held-out images and removes the checkpoints.
+    /// Re-calibrates batch normalisation, judges the network on the held-out images; its checkpoints, which are
+    /// of no use once the weights are safe, are given back.
     ///
     /// # Errors
     /// No held-out images, weights that are not finite.
-    pub(crate) fn finish(self) -> Result<(f64, Weights)> {
+    pub(crate) fn finish(self) -> Result<(f64, Weights, Checkpoints)> {
         self.finite()?;
         let mut statistics = Statistics::default();
         for images in self.feed.calibration(self.training) {
@@ -113,8 +114,7 @@ impl<'a> ScratchTrainer<'a> {
         let weights = self.weights(&statistics);
         let module = Standalone::new(self.module.network(), &weights, self.feed.device())?;
         let accuracy = accuracy(&module.folded(), self.feed.splits(), self.feed.device())?;
-        self.checkpoints.remove()?;
-        Ok((accuracy, weights))
+        Ok((accuracy, weights, self.checkpoints))
     }
 
     /// The weights, with statistics that were collected on them. A normalisation's variance follows its mean.
@@ -196,7 +196,8 @@ ops = ["mbconv k3 e2 se0.25 relu6", "dsconv k5 relu", "conv k3 relu"]
     fn network(genotype: &str) -> Network {
         let space = Space::from_toml("listed", LISTED).unwrap();
         let mut text = space.network(&space.parse(genotype).unwrap()).text();
-        // The other skips, and a gated convolution.
+        // The other skips, which also follow an activation, and a gated convolution.
+        text = text.replacen("conv k3 s1 relu 8x5x5", "conv k3 s1 relu res 8x5x5", 1);
         text = text.replace("conv k3 s1 relu 8x5x5", "conv k3 s1 se8 relu respool 8x5x5");
         text.replace("relu res 8x5x5", "relu respool 8x5x5").parse().unwrap()
     }
@@ -222,9 +223,10 @@ ops = ["mbconv k3 e2 se0.25 relu6", "dsconv k5 relu", "conv k3 relu"]
                 ScratchTrainer::open(&network, &scratch, origin, &training, &mut feed, &folder)
                     .unwrap();
             if trainer.run_steps(steps, &mut |_| Ok(())).unwrap() {
-                let finished = trainer.finish().unwrap();
+                let (accuracy, weights, checkpoints) = trainer.finish().unwrap();
+                checkpoints.remove().unwrap();
                 assert!(!folder.exists(), "checkpoints are removed");
-                return finished;
+                return (accuracy, weights);
             }
             assert!(folder.exists());
         }

@@ -140,9 +140,9 @@ fn train_network(
     weights: Option<&Path>,
     output: &mut impl Write,
 ) -> Result<Value> {
-    let Open { training, data, seed, run, .. } = &job.circumstances;
+    let Open { training, seed, run, .. } = &job.circumstances;
     let network = job.space.network(&job.canonical(genotype)?);
-    let (hash, protocol) = (network.hash(), scratch.protocol(training, data, *seed));
+    let (hash, protocol) = (network.hash(), scratch.protocol(training, &job.splits, *seed));
     let folder = run.join("checkpoints").join(format!("network-{hash}-{protocol}"));
     let origin = Origin {
         space: job.space.id().to_owned(),
@@ -156,10 +156,12 @@ fn train_network(
     let mut trainer =
         ScratchTrainer::open(&network, scratch, origin, training, &mut feed, &folder)?;
     trainer.run_steps(u64::MAX, &mut paced(output))?;
-    let (accuracy, found) = trainer.finish()?;
+    let (accuracy, found, checkpoints) = trainer.finish()?;
     if let Some(path) = weights {
         found.save(path)?;
     }
+    // Only now: a cut before it costs no training.
+    checkpoints.remove()?;
     Ok(json!({ "accuracy": accuracy }))
 }
 

@@ -152,7 +152,7 @@ impl Standalone {
                     _ => ops::pool(&x),
                 };
             }
-            x = ops::add_skip(x, &input, block.skip());
+            x = ops::add_skip(x, &input, block);
         }
         x
     }

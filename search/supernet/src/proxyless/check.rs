@@ -74,11 +74,13 @@ pub(super) fn check_options(options: &Proxyless) -> Result<()> {
 pub(super) fn check_latency(latency: &ChoiceLatency, sizes: &[usize]) -> Result<()> {
     let counts: Vec<usize> = latency.options_s.iter().map(Vec::len).collect();
     let finite = latency.options_s.iter().flatten().all(|seconds| seconds.is_finite());
-    if counts == sizes && finite && latency.fixed_s.is_finite() && positive(latency.target_s) {
+    let least = |options: &Vec<f64>| options.iter().copied().fold(f64::INFINITY, f64::min);
+    let fastest_s = latency.fixed_s + latency.options_s.iter().map(least).sum::<f64>();
+    if counts == sizes && finite && positive(fastest_s) && positive(latency.target_s) {
         return Ok(());
     }
     Err(Error::Request(format!(
-        "expected finite latencies of {sizes:?} options and a target above 0, found {counts:?} options and a target of {} s",
+        "expected finite latencies of {sizes:?} options, a fastest path and a target above 0, found {counts:?} options, {fastest_s} s and {} s; hint: `netfit run` takes them from a latency table",
         latency.target_s
     )))
 }

@@ -41,7 +41,7 @@ impl ProxylessTrainer {
                     .collect();
                 self.learnt.architecture.step_pairs(&gradient, &pairs);
             }
-            Update::Reinforce => self.reinforce(&mut random),
+            Update::Reinforce => self.reinforce(&mut random)?,
         }
         self.learnt.updates += 1;
         self.price.follow(self.now().expected_s);
@@ -53,8 +53,9 @@ impl ProxylessTrainer {
     fn slopes(&mut self, path: &[usize], asked: &[Vec<usize>]) -> Result<(PerOption, PerOption)> {
         let (images, targets) = self.judge();
         let found = self.candidates.gate_gradients(&images, &targets, path, asked);
-        if !found.entropy.is_finite() {
-            return Err(self.diverged(found.entropy));
+        let numbers = || found.slopes.iter().flatten().copied().chain([found.entropy]);
+        if let Some(wrong) = numbers().find(|number| !number.is_finite()) {
+            return Err(self.diverged(wrong));
         }
         let Now { probabilities, expected_s } = self.now();
         let shares = self.price.shares(found.entropy, expected_s);
@@ -69,7 +70,7 @@ impl ProxylessTrainer {
     }
 
     /// An update by the rewards of sampled paths on one batch.
-    fn reinforce(&mut self, random: &mut Random) {
+    fn reinforce(&mut self, random: &mut Random) -> Result<()> {
         let (images, targets) = self.judge();
         let reward = Reward::Proxyless { exponent: self.options.reward_exponent };
         let (mut paths, mut rewards) = (Vec::new(), Vec::new());
@@ -79,6 +80,10 @@ impl ProxylessTrainer {
             let mut mode = Mode::Train { dropout: 0.0 };
             let logits =
                 no_grad(|| self.candidates.supernet().forward(&images, &blocks, &mut mode));
+            let sum = logits.sum(Kind::Double).double_value(&[]);
+            if !sum.is_finite() {
+                return Err(self.diverged(sum));
+            }
             let right = logits.argmax(-1, false).eq_tensor(&targets).mean(Kind::Float);
             rewards.push(reward.of(
                 right.double_value(&[]),
@@ -90,6 +95,7 @@ impl ProxylessTrainer {
         let p = self.learnt.architecture.probabilities();
         let gradient = reinforce(&paths, &rewards, &p, &mut self.learnt.baseline);
         self.learnt.architecture.step(&gradient);
+        Ok(())
     }
 
     /// The next batch of the architecture's own images.

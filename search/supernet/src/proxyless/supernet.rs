@@ -1,7 +1,7 @@
 //! The over-parameterised network: every candidate of a layer has weights of its own, and binary gates let one of them
 //! through (Cai et al., ICLR 2019, section 3.2).
 
-use netfit_spaces::{Block, ChoiceKind, Genotype, Slot, Space};
+use netfit_spaces::{Block, ChoiceKind, Genotype, Skip, Slot, Space};
 use tch::{Device, Kind, Tensor, no_grad};
 
 use crate::{Error, Mode, Result, Supernet, ops};
@@ -98,6 +98,9 @@ impl Candidates {
 
     /// Gradients of the gates at `path`, each of `asked` (options of each choice) by itself.
     ///
+    /// Where an option of a choice is or adds the identity, each gate is told relative to it: what all of a choice have in
+    /// common moves no alpha, and a skip is exactly 0.
+    ///
     /// One backward pass gives `dL/dout` of all choices; the path's activations are then let go, and candidates are
     /// computed one at a time without a graph. In memory are at most one path's activations, or the choices' inputs and
     /// one candidate's, however many candidates there are.
@@ -120,11 +123,19 @@ impl Candidates {
         for (((slot, options), (input, outward)), asked) in
             self.choices().zip(gates.iter().zip(&outward)).zip(asked)
         {
+            let skip = |block: &Option<Block>| block.as_ref().map_or(Skip::Identity, Block::skip);
+            let has_identity = options.iter().any(|block| skip(block) == Skip::Identity);
             let slope = |&option: &usize| match &options[option] {
                 None => 0.0,
                 Some(block) => no_grad(|| {
                     let mut mode = Mode::Train { dropout: 0.0 };
-                    let output = self.supernet.branch(input, slot, block, &mut mode);
+                    let output = match skip(&options[option]) {
+                        Skip::Identity => self.supernet.branch(input, slot, block, &mut mode),
+                        _ if has_identity => {
+                            self.supernet.block(input, slot, block, &mut mode) - input
+                        }
+                        _ => self.supernet.block(input, slot, block, &mut mode),
+                    };
                     (output * outward).sum(Kind::Double).double_value(&[])
                 }),
             };

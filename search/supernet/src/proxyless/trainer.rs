@@ -157,11 +157,6 @@ impl ProxylessTrainer {
         Ok(())
     }
 
-    /// The supernet as it is now.
-    pub fn candidates(&self) -> &Candidates {
-        &self.candidates
-    }
-
     /// How far it has come.
     pub fn place(&self) -> Place {
         self.place

@@ -44,7 +44,7 @@ impl Candidates {
                     let mut y = x.copy();
                     for (block, gate) in options.iter().zip(&gates[choice]) {
                         if let Some(block) = block {
-                            y += self.supernet.branch(&x, *slot, block, &mut mode) * *gate;
+                            y += (self.supernet.block(&x, *slot, block, &mut mode) - &x) * *gate;
                         }
                     }
                     (x, choice) = (y, choice + 1);
@@ -65,7 +65,12 @@ fn softmax(alphas: &[f64]) -> Vec<f64> {
 #[test]
 fn gradients_of_gates_and_alphas_are_the_numerical_ones() {
     let _alone = alone();
-    let ops = r#""skip", "mbconv k3 e2 hswish", "mbconv k5 e3 hswish", "mbconv k7 e2 hswish""#;
+    numerical(r#""skip", "mbconv k3 e2 hswish", "mbconv k5 e3 hswish", "mbconv k7 e2 hswish""#);
+    // A convolution has no residual.
+    numerical(r#""skip", "mbconv k3 e2 hswish", "conv k3 hswish", "mbconv k7 e2 hswish""#);
+}
+
+fn numerical(ops: &str) {
     let candidates = Candidates::new(&space(ops, 8, 3), Device::Cpu, 4).unwrap();
     let (images, targets) = batch(48);
     let path = [2, 0, 1];
