@@ -233,10 +233,12 @@ mod tests {
 
     #[test]
     fn weights_are_those_of_the_bounded_optimum() {
-        // Two equations of one unknown that would be below 0, which leaves a mean.
         let rows = vec![vec![1.0, 1.0], vec![1.0, -1.0], vec![1.0, 3.0]];
         let weights = non_negative(&rows);
         assert!((weights[0] - 1.0).abs() < 1e-4 && weights[1].abs() < 1e-4, "{weights:?}");
+        // Without the bound (1, -2); with it the mean of two equations of one unknown.
+        let weights = non_negative(&[vec![1.0, 0.0], vec![3.0, 1.0]]);
+        assert!((weights[0] - 0.4).abs() < 1e-3 && weights[1].abs() < 1e-6, "{weights:?}");
         let rows = vec![vec![0.5, 4.0], vec![1.0, 4.0]];
         let weights = non_negative(&rows);
         assert!(weights[0].abs() < 1e-3 && (weights[1] - 0.25).abs() < 1e-3, "{weights:?}");

@@ -78,6 +78,18 @@ enum ModelState {
     Forest(Forest),
 }
 
+impl ModelState {
+    /// Whether a method's fit leaves such a model.
+    fn is_of(&self, method: Method) -> bool {
+        match self {
+            Self::Mlp(_) => matches!(method, Method::RankedMlp | Method::Mlp),
+            Self::Kernel(_) => matches!(method, Method::GaussianProcess | Method::SecondOrderRidge),
+            Self::Ridge(_) => method == Method::Ridge,
+            Self::Forest(_) => method == Method::RandomForest,
+        }
+    }
+}
+
 type Tensors = Vec<(String, Dtype, Vec<usize>, Vec<u8>)>;
 
 impl Predictor {
@@ -206,6 +218,9 @@ fn restore(
         return Err("expected finite scales that rise, one for each model fitted to ranks".into());
     }
     let member = |(at, member): (usize, MemberState)| {
+        if !member.model.is_of(methods[at]) {
+            return Err(format!("expected a model of method `{}`, found another", methods[at]));
+        }
         let model = match member.model {
             ModelState::Mlp(perceptron) => {
                 let mlp = perceptron.restore(space, networks, tensors, &prefix(at))?;
@@ -268,7 +283,11 @@ impl Perceptron {
         prefix: &str,
     ) -> std::result::Result<Mlp, String> {
         let (widths, inputs) = (&self.widths, space.encoding_width());
-        if widths.len() < 2 || widths[0] != inputs || widths[widths.len() - 1] != 1 {
+        if widths.len() < 2
+            || widths[0] != inputs
+            || widths[widths.len() - 1] != 1
+            || widths.contains(&0)
+        {
             return Err(format!("expected widths from {inputs} to 1, found {widths:?}"));
         }
         let layer = |(index, pair): (usize, &[usize])| {

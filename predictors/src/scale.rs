@@ -3,8 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// What a member of a predictor is fitted to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// The accuracies themselves.
     Accuracy,

@@ -93,7 +93,7 @@ impl Network {
 
     /// A short hash of the blocks' lines: equal networks have equal hashes.
     pub fn hash(&self) -> String {
-        short_hash(&self.text())
+        short_hash(self.text())
     }
 }
 
@@ -141,8 +141,8 @@ impl Layer {
 }
 
 /// The first 16 hexadecimal digits of the text's SHA-256: what identifies spaces, networks and protocols.
-pub fn short_hash(text: &str) -> String {
-    let digest = Sha256::digest(text.as_bytes());
+pub fn short_hash(bytes: impl AsRef<[u8]>) -> String {
+    let digest = Sha256::digest(bytes);
     let first = digest.iter().take(8).fold(0u64, |number, &byte| number << 8 | u64::from(byte));
     format!("{first:016x}")
 }
