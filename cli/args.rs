@@ -47,7 +47,7 @@ pub(crate) enum Command {
     Train(Train),
     /// Search for the most accurate network under a latency budget.
     Search(Search),
-    /// Strategies side by side at equal cost, with random search always in.
+    /// Finished runs, or strategies at equal cost, side by side with random search; how well a supernet ranks.
     Compare(Compare),
     /// Fit accuracy predictors, and see how well they rank.
     Predictor(PredictorArgs),

@@ -27,7 +27,12 @@ With --json, accuracies, regrets and shares are fractions of 1; an estimate is
     difference   estimate: mean paired difference from random search at 1x
     verdict      \"better than random\", \"worse than random\", \"no difference shown\" or null
     runs         {seed, genotype, accuracy, latency_s, latency_interval_s, evaluations, proposals,
-                 ended}";
+                 ended}
+Of run folders: budget_s, percentile, test_images, note, and methods, one object each: {method,
+  accuracy, latency_s, latency_gap, random_equal_latency, random_search, relative_improvement,
+  verdict, runs}; accuracies and latencies are those of the exported files.
+With --retrain: kendall_tau (an estimate), protocol, scratch, and networks {genotype, latency_s,
+  accuracy_supernet, accuracy_scratch}.";
 
 /// Three comparisons.
 ///

@@ -17,7 +17,7 @@ use crate::{
     format, output, plots,
     progress::Progress,
     run::Setting,
-    runtime::{check_writable, threads},
+    runtime::{check_writable, make_folder_of, threads},
 };
 
 const COLUMNS: [&str; 7] = [
@@ -52,6 +52,7 @@ fn fit(args: &PredictorFit, as_json: bool) -> Result<()> {
     let options = PredictorOptions::seeded(args.seed);
     let predictor = Predictor::fit(args.predictor, &space, &known, &options)?;
     let seconds = start.elapsed().as_secs_f64();
+    make_folder_of(&args.out)?;
     predictor.save(&args.out)?;
     if as_json {
         let (predictor, networks) = (args.predictor.name(), predictor.networks());
@@ -180,8 +181,13 @@ impl Known {
     fn load(&self) -> Result<(Space, Vec<(Genotype, f64)>)> {
         let space = || {
             let name = self.space.as_deref();
-            Space::load(name.ok_or_else(|| anyhow!("--data `{}` needs --space", self.data))?)
-                .map_err(anyhow::Error::from)
+            Space::load(name.ok_or_else(|| {
+                anyhow!(
+                    "--data `{}` without --space; hint: name the space of its networks",
+                    self.data
+                )
+            })?)
+            .map_err(anyhow::Error::from)
         };
         match self.data.split_once(':') {
             Some(("csv", _)) => {

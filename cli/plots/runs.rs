@@ -5,14 +5,12 @@ use std::path::Path;
 use anyhow::Result;
 use plotters::prelude::*;
 
-use super::{BLUE, GREY, INK, NUMBERS, ORANGE, Point, Unit, axes, draw, legend, padded};
+use super::{COLOURS, GREY, INK, NUMBERS, Point, Unit, axes, draw, legend, padded};
 use crate::{
     commands::compare::{MethodResult, RunsResult},
     run::Candidate,
 };
 
-/// Of the methods, in turn.
-const COLOURS: [RGBColor; 4] = [BLUE, ORANGE, RGBColor(14, 132, 116), RGBColor(128, 74, 168)];
 /// Standard deviations of a 95 % interval.
 const DEVIATIONS: f64 = 1.96;
 

@@ -13,7 +13,12 @@ use anyhow::{Result, bail};
 use netfit_search::Budget;
 
 pub(crate) use self::result::{BudgetResult, Candidate, RunResult};
-pub(crate) use self::{deliver::export, folder::Folder, methods::Method, setting::Setting};
+pub(crate) use self::{
+    deliver::export,
+    folder::Folder,
+    methods::{Method, describe},
+    setting::Setting,
+};
 use self::{
     latency::Limit,
     methods::{Choice, Work, search_architecture},

@@ -49,7 +49,7 @@ impl Setting {
 
     /// The identity of a protocol in this setting.
     pub(crate) fn protocol(&self, scratch: &Scratch) -> String {
-        scratch.protocol(&self.config.training, &self.config.data, self.config.seed)
+        scratch.protocol(&self.config.training, &self.images, self.config.seed)
     }
 
     /// Starts the process that trains.

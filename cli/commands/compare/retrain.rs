@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use netfit_latency_tables::LatencyTable;
-use netfit_predictors::{Accuracy as _, LatencyModel as _, TableLatency};
+use netfit_predictors::{Accuracy as _, TableLatency};
 use netfit_search::{
     CompareOptions, Estimate, Evaluated, Journal, ScratchAccuracy, SupernetAccuracy, job::Scratch,
 };
@@ -12,7 +12,11 @@ use netfit_spaces::{Genotype, Random};
 use serde::Serialize;
 
 use super::range;
-use crate::{format, output, progress::Progress, run::Setting};
+use crate::{
+    format, output,
+    progress::Progress,
+    run::{Setting, describe},
+};
 
 /// Two rankings of the same networks.
 #[derive(Serialize)]
@@ -75,16 +79,10 @@ fn score(
     latency: &TableLatency,
     journal: &mut Journal,
 ) -> Result<Evaluated> {
-    let asked = std::slice::from_ref(genotype);
-    let mut latencies = Vec::new();
-    latency.latencies(asked, &mut latencies);
     let known = journal.known(&source.source(), genotype);
-    let evaluated = Evaluated {
-        genotype: genotype.clone(),
-        accuracy: known.map_or_else(|| Ok(source.accuracies(asked)?[0]), anyhow::Ok)?,
-        latency_s: latencies[0].median_s,
-        latency_interval_s: [latencies[0].low_s, latencies[0].high_s],
-    };
+    let asked = std::slice::from_ref(genotype);
+    let accuracy = known.map_or_else(|| Ok(source.accuracies(asked)?[0]), anyhow::Ok)?;
+    let evaluated = describe(latency, [(genotype.clone(), accuracy)]).remove(0);
     if known.is_none() {
         journal.append(&source.source(), std::slice::from_ref(&evaluated))?;
     }

@@ -128,7 +128,7 @@ impl Work<'_> {
 }
 
 /// Networks with their accuracies and their latencies beside them.
-fn describe(
+pub(crate) fn describe(
     latency: &dyn LatencyModel,
     networks: impl IntoIterator<Item = (Genotype, f64)>,
 ) -> Vec<Evaluated> {

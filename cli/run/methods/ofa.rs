@@ -6,8 +6,8 @@ use std::collections::HashSet;
 use anyhow::Result;
 use netfit_predictors::{Method, Predictor, PredictorOptions, TableLatency, cross_validate};
 use netfit_search::{
-    Evaluated, Evolution, EvolutionOptions, Journal, Search, SearchOptions, TorchProcess,
-    equal_latency, feasible,
+    Evaluated, Evolution, EvolutionOptions, Journal, Search, SearchOptions, SupernetAccuracy,
+    TorchProcess, equal_latency, feasible,
 };
 use netfit_spaces::Genotype;
 
@@ -24,7 +24,6 @@ const CHUNK: usize = 8;
 pub(super) const DRAWS: usize = 2000;
 /// Parts of the predictor's cross-validation.
 const FOLDS: usize = 5;
-const SOURCE: &str = "supernet";
 
 pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
     work.torch.train(&mut work.progress.of_search())?;
@@ -148,7 +147,7 @@ impl<'a> Judge<'a> {
     fn judge(&mut self, genotypes: &[Genotype]) -> Result<Vec<Evaluated>> {
         let unknown: Vec<Genotype> = genotypes
             .iter()
-            .filter(|genotype| self.journal.known(SOURCE, genotype).is_none())
+            .filter(|genotype| self.journal.known(SupernetAccuracy::SOURCE, genotype).is_none())
             .cloned()
             .collect();
         let total = unknown.len() as u64;
@@ -158,12 +157,12 @@ impl<'a> Judge<'a> {
                 self.progress.update("evaluating subnets", before + step.done, total, "");
             })?;
             let scored = describe(self.latency, chunk.iter().cloned().zip(accuracies));
-            self.journal.append(SOURCE, &scored)?;
+            self.journal.append(SupernetAccuracy::SOURCE, &scored)?;
         }
         self.progress.finish();
-        let known = genotypes
-            .iter()
-            .filter_map(|genotype| Some((genotype.clone(), self.journal.known(SOURCE, genotype)?)));
+        let known = genotypes.iter().filter_map(|genotype| {
+            Some((genotype.clone(), self.journal.known(SupernetAccuracy::SOURCE, genotype)?))
+        });
         Ok(describe(self.latency, known))
     }
 }
