@@ -16,6 +16,8 @@ import subprocess
 import sys
 import time
 
+from markdown import print_table
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 NETFIT = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "..", "target")), "release", "netfit")
 SMALL = os.path.join(HERE, "ofa-mbv3-32.toml")
@@ -100,14 +102,6 @@ def percent(x):
     return "-" if x is None else f"{100 * x:.2f} %"
 
 
-def table(rows):
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    for number, row in enumerate(rows):
-        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths)) + " |")
-        if number == 0:
-            print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
-
-
 def report(results):
     rows = [["case", "table", "RMSPE", "within 2 %", "within 5 %", "tau", "noise floor", "multiply-adds", "ratio",
              "interval", "covered", "source, correction"]]
@@ -129,7 +123,7 @@ def report(results):
         squares += judged["rmspe"] ** 2 * networks
         halves += [half] * networks
         count += networks
-    table(rows)
+    print_table(rows)
     if count:
         halves.sort()
         pooled = math.sqrt(squares / count)

@@ -13,6 +13,8 @@ import os
 import subprocess
 import sys
 
+from markdown import print_table
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 NETFIT = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "..", "target")), "release", "netfit")
 DATA = os.path.join(HERE, "..", "tests", "data", "nas-bench-macro.csv")
@@ -20,14 +22,6 @@ ACCURACY = f"csv:{DATA},genotype=arch,accuracy=mean_acc,unit=percent"
 ALL = "ensemble,ranked-mlp,gaussian-process,second-order-ridge,kernels,mlp,ridge,random-forest"
 # What the default predictor has to reach at these sizes.
 REQUIRED = {50: 0.82, 100: 0.875, 200: 0.90, 500: 0.92, 1000: 0.93}
-
-
-def print_table(lines):
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    for number, line in enumerate(lines):
-        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |")
-        if number == 0:
-            print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
 
 
 def main():

@@ -16,6 +16,8 @@ import os
 import subprocess
 import sys
 
+from markdown import print_table
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 NETFIT = os.path.join(os.environ.get("CARGO_TARGET_DIR", os.path.join(HERE, "..", "target")), "release", "netfit")
 SPACE = "nas-bench-macro"
@@ -77,14 +79,6 @@ def rows(quantile, result, accuracies):
             regret, near = closed_form(accuracies, outcome["evaluations"])
             name = f"{outcome['name']}, closed form"
             yield [budget, name, str(outcome["evaluations"]), f"{100 * regret:.3f}", f"{100 * near:.1f} %", *["-"] * 5]
-
-
-def print_table(lines):
-    widths = [max(len(line[i]) for line in lines) for i in range(len(lines[0]))]
-    for number, line in enumerate(lines):
-        print("| " + " | ".join(cell.ljust(width) for cell, width in zip(line, widths)) + " |")
-        if number == 0:
-            print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
 
 
 def main():
