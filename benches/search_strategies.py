@@ -72,13 +72,13 @@ def rows(quantile, result, accuracies):
         yield [
             budget, outcome["name"], str(outcome["evaluations"]), ranged(outcome["regret"], 100),
             f"{100 * outcome['share_near']:.1f} %", "-" if steps is None else f"{steps:.0f}",
-            f"{outcome['hypervolume']:.4f}", f"{100 * outcome['latency_gap']:.1f} %",
+            f"{100 * outcome['share_learnt']:.0f} %", f"{outcome['hypervolume']:.4f}", f"{100 * outcome['latency_gap']:.1f} %",
             ranged(outcome["relative_improvement"], 1, "+"), verdict,
         ]
         if outcome["name"].startswith("random"):
             regret, near = closed_form(accuracies, outcome["evaluations"])
             name = f"{outcome['name']}, closed form"
-            yield [budget, name, str(outcome["evaluations"]), f"{100 * regret:.3f}", f"{100 * near:.1f} %", *["-"] * 5]
+            yield [budget, name, str(outcome["evaluations"]), f"{100 * regret:.3f}", f"{100 * near:.1f} %", *["-"] * 6]
 
 
 def main():
@@ -96,7 +96,7 @@ def main():
         netfit("profile", "--space", SPACE, "--device", "cpu:threads=1", "--out", table, "--restart")
     networks = walk(table, arguments.out)
     lines = [["budget", "strategy", "networks", "regret, points", "within 0.1 point", "networks to 0.1 point",
-              "hypervolume", "abs(LAT - T) / T", "over random, %", "verdict"]]
+              "learnt", "hypervolume", "abs(LAT - T) / T", "over random, %", "verdict"]]
     for quantile in map(float, arguments.quantiles.split(",")):
         inside = networks[:max(1, math.ceil(quantile * len(networks)))]
         name = os.path.join(arguments.out, f"{100 * quantile:.0f}")

@@ -283,6 +283,27 @@ fn searches_find_the_known_optimum() {
     assert!(numbers("latency_s").is_sorted() && numbers("accuracy").is_sorted());
 }
 
+/// One journal serves searches by several sources of a kind, and mixes none up.
+#[test]
+fn a_journal_keeps_what_another_file_said_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = table(&folder, "nas-bench-macro");
+    let journal = folder.path().join("journal.jsonl");
+    let search = |column: &str| {
+        let csv = format!(
+            "csv:tests/data/nas-bench-macro.csv,genotype=arch,accuracy={column},unit=percent"
+        );
+        let what = ["search", "--space", "nas-bench-macro", "--table", &table, "--accuracy", &csv];
+        let how = ["--budget", "1s", "--strategy", "random", "--evaluations", "5"];
+        let result = json(&[&what[..], &how, &["--journal", text(&journal)]].concat());
+        (result["best"]["accuracy"].as_f64().unwrap(), result["scored"].as_u64().unwrap())
+    };
+    let (mean, one) = (search("mean_acc"), search("acc_1"));
+    assert_eq!((mean.1, one.1), (5, 5));
+    assert!(mean.0 != one.0);
+    assert_eq!(search("mean_acc"), (mean.0, 0));
+}
+
 /// Strategies that learn from rewards find good networks with and without one.
 #[test]
 fn a_reward_is_taken_by_strategies_that_learn_from_one() {

@@ -23,11 +23,12 @@ With --json, accuracies, regrets and shares are fractions of 1; an estimate is
     latency_gap  mean |LAT - T| / T of the best; LAT its predicted latency, T the budget
     evaluations_to_near   median evaluations to come within `near` of best_accuracy, or null
     share_near            share of the seeds that did
+    share_learnt          share of the seeds whose last 50 networks beat their first 50 on average
     relative_improvement  estimate, per cent: 100 (accuracy - random) / random, paired by seed
     difference   estimate: mean paired difference from random search at 1x
     verdict      \"better than random\", \"worse than random\", \"no difference shown\" or null
     runs         {seed, genotype, accuracy, latency_s, latency_interval_s, evaluations, proposals,
-                 ended}
+                 ended, learnt}
 Of run folders: budget_s, percentile, test_images, note, and methods, one object each: {method,
   accuracy, latency_s, latency_gap, random_equal_latency, random_search, relative_improvement,
   verdict, runs}; accuracies and latencies are those of the exported files.

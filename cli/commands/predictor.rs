@@ -237,11 +237,9 @@ fn journalled(path: &Path, source: Option<&str>, space: &Space) -> Result<Vec<(G
     if !path.exists() {
         bail!("no journal `{shown}`; hint: `netfit search --journal` and `netfit run` write one");
     }
-    let journal = Journal::open(path, space)?;
-    let mut sources: BTreeMap<&str, BTreeMap<Genotype, f64>> = BTreeMap::new();
-    for Record { source, network } in journal.records() {
-        let known = sources.entry(source).or_default();
-        known.insert(network.genotype.clone(), network.accuracy);
+    let mut sources: BTreeMap<String, BTreeMap<Genotype, f64>> = BTreeMap::new();
+    for Record { source, network } in Journal::read(path, space)? {
+        sources.entry(source).or_default().insert(network.genotype, network.accuracy);
     }
     let names = sources.keys().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     let known = match source {

@@ -1,15 +1,18 @@
 //! `netfit search`: the most accurate network under a latency budget.
 
-use std::path::Path;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::{Accuracy, CsvAccuracy, Predictor, TableLatency};
 use netfit_search::{
     Budget, Journal, Reward, ScratchAccuracy, Search as Loop, SearchOptions, SearchResult,
     StrategyOptions, SupernetAccuracy, TorchProcess, job::Scratch, strategy_with,
 };
-use netfit_spaces::Space;
+use netfit_spaces::{Space, short_hash};
 use serde::Serialize;
 
 use crate::{
@@ -89,7 +92,7 @@ fn of_run(setting: &run::Setting, named: &str) -> Result<Space> {
 /// Where accuracies come from.
 enum Source {
     Csv(String),
-    Predictor(std::path::PathBuf),
+    Predictor(PathBuf),
     Supernet(Box<run::Setting>, TorchProcess),
     Train(Box<run::Setting>, TorchProcess),
 }
@@ -124,7 +127,8 @@ impl Source {
         threads: usize,
         progress: &'a mut dyn FnMut(netfit_search::Progress),
     ) -> Result<Box<dyn Accuracy + 'a>> {
-        Ok(match self {
+        let identity = self.identity()?;
+        let inner: Box<dyn Accuracy + 'a> = match self {
             Self::Csv(option) => Box::new(CsvAccuracy::load(&option, space)?),
             Self::Predictor(path) => {
                 Box::new(Predictor::load(&path, space)?.with_threads(threads)?)
@@ -135,7 +139,58 @@ impl Source {
                 let protocol = setting.protocol(&scratch);
                 Box::new(Owned { process, progress, scratch: Some((scratch, protocol)) })
             }
-        })
+        };
+        Ok(Box::new(Identified { inner, identity }))
+    }
+
+    /// What tells sources of one kind apart in a journal: a hash of what they were read from; none where their name does.
+    fn identity(&self) -> Result<Option<String>> {
+        let mut bytes = Vec::new();
+        let mut files = match self {
+            Self::Csv(option) => {
+                let option = option.trim_start_matches("csv:");
+                let (file, columns) = option.split_once(',').unwrap_or((option, ""));
+                bytes.extend(columns.bytes());
+                vec![PathBuf::from(file)]
+            }
+            Self::Predictor(path) => vec![path.clone()],
+            Self::Supernet(setting, _) => files_in(&setting.folder.path().join("checkpoints"))?,
+            Self::Train(..) => return Ok(None),
+        };
+        files.sort();
+        for file in files {
+            let read = fs::read(&file).with_context(|| format!("cannot read `{}`", file.display()));
+            bytes.extend(read?);
+        }
+        Ok(Some(short_hash(bytes)))
+    }
+}
+
+fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
+    let read = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect();
+    let found: std::io::Result<Vec<PathBuf>> = read();
+    found.with_context(|| format!("cannot read `{}`", folder.display()))
+}
+
+/// A source whose name in a journal tells it from others of its kind.
+struct Identified<'a> {
+    inner: Box<dyn Accuracy + 'a>,
+    identity: Option<String>,
+}
+
+impl Accuracy for Identified<'_> {
+    fn source(&self) -> String {
+        match &self.identity {
+            None => self.inner.source(),
+            Some(identity) => format!("{} {identity}", self.inner.source()),
+        }
+    }
+
+    fn accuracies(
+        &mut self,
+        genotypes: &[netfit_spaces::Genotype],
+    ) -> netfit_predictors::Result<Vec<f64>> {
+        self.inner.accuracies(genotypes)
     }
 }
 

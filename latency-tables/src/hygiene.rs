@@ -13,6 +13,9 @@ pub struct Hygiene {
     pub bursts: usize,
     /// Bursts that were thrown away and repeated.
     pub repeated: usize,
+    /// Timed calls that shared their core with something else and were replaced within their bursts.
+    #[serde(default)]
+    pub calls_replaced: usize,
     /// Bursts that still look disturbed after all repetitions.
     pub disturbed: usize,
     /// Largest relative difference between the machine's speed in a tenth of a process's time and in the middle.
@@ -23,7 +26,7 @@ pub struct Hygiene {
     /// Largest relative change of the processor's frequency; none where the system does not show it.
     #[serde(default)]
     pub frequency_change: Option<f64>,
-    /// How many bursts were thrown away for each reason: `load`, `drift`, `outlier`, `frequency`.
+    /// How many bursts were thrown away for each reason: `load`, `shared core`, `drift`, `outlier`, `frequency`.
     #[serde(default)]
     pub repeated_for: BTreeMap<String, usize>,
 }
@@ -50,6 +53,7 @@ impl Hygiene {
             verdict: self.verdict.max(other.verdict),
             bursts: self.bursts + other.bursts,
             repeated: self.repeated + other.repeated,
+            calls_replaced: self.calls_replaced + other.calls_replaced,
             disturbed: self.disturbed + other.disturbed,
             reference_drift: self.reference_drift.max(other.reference_drift),
             load: larger(self.load, other.load),
@@ -68,6 +72,7 @@ pub(crate) mod tests {
             verdict: Verdict::Clean,
             bursts: 24,
             repeated: 0,
+            calls_replaced: 0,
             disturbed: 0,
             reference_drift: 0.0,
             load: None,
@@ -84,6 +89,7 @@ pub(crate) mod tests {
             verdict: Verdict::NoiseAccepted,
             bursts: 10,
             repeated: 3,
+            calls_replaced: 4,
             disturbed: 2,
             reference_drift: 0.01,
             load: Some(0.5),

@@ -23,7 +23,10 @@ fn conforms(device: &mut dyn Device) {
     assert_eq!(device.load(Model::Network(&small)).unwrap(), 0);
     assert_eq!(device.load(Model::Network(&large)).unwrap(), 1);
     assert_eq!(device.load(Model::Traced(&small)).unwrap(), 2);
-    let burst = |model, calls| Burst { model, warm_up: 2, warm_up_s: 0.0, calls, seconds: 0.0 };
+    let burst = |model, calls| {
+        let (warm_up, warm_up_s, seconds, patience_s) = (2, 0.0, 0.0, 0.01);
+        Burst { model, warm_up, warm_up_s, calls, seconds, patience_s }
+    };
     let ran = device.time(&[burst(0, 3), burst(1, 5), burst(2, 4), burst(2, 2)]).unwrap();
     let lengths: Vec<usize> = ran.iter().map(|ran| ran.calls.len()).collect();
     assert_eq!(lengths, [3, 5, 4, 2]);

@@ -69,6 +69,9 @@ pub struct Burst {
     pub calls: usize,
     /// Time to fill with timed calls.
     pub seconds: f64,
+    /// Time that it may take longer to have calls during which nothing shared the core. With a warm-up, others are
+    /// replaced by further calls; without one, calls wait for such a moment.
+    pub patience_s: f64,
 }
 
 /// What a burst took, and what else the machine did meanwhile.
@@ -76,6 +79,10 @@ pub struct Burst {
 pub struct Ran {
     /// Seconds of each timed call.
     pub calls: Vec<f64>,
+    /// How many of these calls shared their core with something else.
+    pub shared: usize,
+    /// Timed calls that shared it and were replaced.
+    pub replaced: usize,
     /// Wall-clock seconds since the burst before it ended, or the process began.
     pub elapsed_s: f64,
     /// Processor seconds that others took in `elapsed_s`; it is told in steps of some 10 ms and only sums over many

@@ -25,6 +25,8 @@ pub struct FakeDevice {
     pub disturbances: Vec<(Range<usize>, f64)>,
     /// Bursts beside which other processes use so many cores.
     pub loads: Vec<(Range<usize>, f64)>,
+    /// Bursts whose calls share their core.
+    pub shared: Vec<Range<usize>>,
     random: Random,
     process: f64,
     bursts: usize,
@@ -49,6 +51,7 @@ impl FakeDevice {
             process_noise: 0.0,
             disturbances: Vec::new(),
             loads: Vec::new(),
+            shared: Vec::new(),
             random: Random::new(seed, "fake device"),
             process: 1.0,
             bursts: 0,
@@ -135,7 +138,10 @@ impl Device for FakeDevice {
             let calls: Vec<f64> = (0..burst.calls).map(|_| self.noisy(seconds)).collect();
             // As if each burst were filled: load is told over time.
             let elapsed_s = calls.iter().sum::<f64>().max(burst.warm_up_s + burst.seconds);
-            ran.push(Ran { calls, elapsed_s, others_s: Some(load * elapsed_s), hertz: None });
+            let sharing = self.shared.iter().any(|range| range.contains(&index));
+            let shared = if sharing { calls.len() } else { 0 };
+            let others_s = Some(load * elapsed_s);
+            ran.push(Ran { calls, shared, replaced: 0, elapsed_s, others_s, hertz: None });
         }
         Ok(ran)
     }

@@ -18,6 +18,7 @@ const LEAST_CLEAN: usize = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Disturbance {
     Load,
+    Shared,
     Drift,
     Frequency,
     Outlier,
@@ -27,6 +28,7 @@ impl Disturbance {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Load => "load",
+            Self::Shared => "shared core",
             Self::Drift => "drift",
             Self::Frequency => "frequency",
             Self::Outlier => "outlier",
@@ -46,6 +48,8 @@ pub(crate) struct Sitting {
     /// their models have others.
     pub(crate) bursts: usize,
     pub(crate) disturbed: usize,
+    /// Calls that were replaced within their bursts, since they shared their core.
+    pub(crate) replaced: usize,
     /// Largest load by others beside a burst that counts, cores.
     pub(crate) load: Option<f64>,
     /// Largest relative change of the frequency.
@@ -58,6 +62,8 @@ pub(crate) struct Gate {
     pub(crate) bursts: usize,
     pub(crate) disturbed: usize,
     pub(crate) repeated: BTreeMap<String, usize>,
+    #[serde(default)]
+    pub(crate) replaced: usize,
     pub(crate) load: Option<f64>,
     pub(crate) frequency_change: Option<f64>,
     pub(crate) drift: f64,
@@ -75,6 +81,8 @@ impl Protocol {
         let found = |at: usize| {
             if loads[at].is_some_and(|load| load > self.load) {
                 Some(Disturbance::Load)
+            } else if samples[at].shared {
+                Some(Disturbance::Shared)
             } else if changes[at].is_some_and(|change| change > self.frequency) {
                 Some(Disturbance::Frequency)
             } else if split.drifts[at].abs() > drift {
@@ -108,14 +116,14 @@ impl Protocol {
         for (sample, why) in samples.iter().zip(&found) {
             clean[sample.model] += usize::from(why.is_none());
         }
-        let bursts = samples.len();
+        let (replaced, bursts) = (bursts.replaced(), samples.len());
         let mut reasons = found.into_iter();
         // Better a disturbed time than none.
         samples.retain(|sample| {
             reasons.next().flatten().is_none() || clean[sample.model] < LEAST_CLEAN
         });
         let split = Levels::of(&moments(&samples), models);
-        Sitting { samples, split, repeated, bursts, disturbed, load, frequency_change }
+        Sitting { samples, split, repeated, bursts, disturbed, replaced, load, frequency_change }
     }
 }
 
@@ -128,6 +136,7 @@ impl Sitting {
             bursts: self.bursts,
             disturbed: self.disturbed,
             repeated: self.repeated.clone(),
+            replaced: self.replaced,
             load: self.load,
             frequency_change: self.frequency_change,
             drift: drift.fold(0.0, f64::max),
@@ -159,6 +168,7 @@ pub(crate) fn judge(gates: &[Gate], options: &ProfileOptions) -> Result<Hygiene>
         verdict: if clean { Verdict::Clean } else { Verdict::NoiseAccepted },
         bursts,
         repeated: repeated_for.values().sum(),
+        calls_replaced: gates.iter().map(|gate| gate.replaced).sum(),
         disturbed,
         reference_drift: drift,
         load: largest(|gate| gate.load),

@@ -16,6 +16,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod canary;
 mod cpu;
 mod device;
 mod draw;

@@ -12,7 +12,8 @@ use crate::{Burst, Device, Error, Model, Progress, Result};
 pub struct MeasureOptions {
     /// Timed calls in all, at most.
     pub samples: usize,
-    /// Time for timed calls in all; at least 10 are made in each process.
+    /// Time for timed calls in all; at least 10 are made in each process, and where something shares the core it takes up
+    /// to twice this.
     pub seconds: f64,
     /// Time for calls that do not count, in each process.
     pub warm_up_s: f64,
@@ -48,6 +49,10 @@ pub struct Measurement {
     pub p99_s: f64,
     /// Timed calls.
     pub samples: usize,
+    /// How many of them shared their core with something else.
+    pub samples_shared: usize,
+    /// Calls that shared it and were replaced.
+    pub samples_replaced: usize,
     /// Median call of each process.
     pub processes_s: Vec<f64>,
     /// Largest relative distance of a process's median call from `median_s`.
@@ -78,19 +83,25 @@ pub fn measure(
     let mut calls: Vec<f64> = Vec::new();
     let mut processes_s = Vec::new();
     let (mut elapsed_s, mut others_s) = (0.0, Some(0.0));
+    let (mut samples_shared, mut samples_replaced) = (0, 0);
     for process in 0..options.processes {
         progress(Progress::new("measuring the model", process, options.processes));
         device.restart()?;
         let model = device.load(Model::File { path, dimensions: &options.dimensions })?;
-        let burst = |calls, seconds| Burst { model, warm_up: 0, warm_up_s: 0.0, calls, seconds };
-        let warm_up = device.time(&[burst(3, options.warm_up_s)])?;
+        let burst = |calls, seconds, patience_s| {
+            let (warm_up, warm_up_s) = (1, 0.0);
+            Burst { model, warm_up, warm_up_s, calls, seconds, patience_s }
+        };
+        let warm_up = device.time(&[burst(3, options.warm_up_s, 0.0)])?;
         let one_s = median(&warm_up[0].calls);
         let share = options.seconds / options.processes as f64;
         let fitting = (share / one_s.max(1e-9)) as usize;
         let wanted = (options.samples / options.processes).min(fitting.max(10));
-        let ran = device.time(&[burst(wanted, 0.0)])?;
+        let ran = device.time(&[burst(wanted, 0.0, share)])?;
         processes_s.push(median(&ran[0].calls));
         calls.extend(&ran[0].calls);
+        samples_shared += ran[0].shared;
+        samples_replaced += ran[0].replaced;
         elapsed_s += ran[0].elapsed_s;
         others_s = others_s.zip(ran[0].others_s).map(|(sum, more)| sum + more);
     }
@@ -105,6 +116,8 @@ pub fn measure(
         p95_s: quantile(&calls, 0.95),
         p99_s: quantile(&calls, 0.99),
         samples: calls.len(),
+        samples_shared,
+        samples_replaced,
         processes_s,
         fingerprint: device.fingerprint(),
     })

@@ -133,6 +133,12 @@ fn networks(
 }
 
 impl ProfileOptions {
+    /// The protocol; where noise is accepted, its end is not waited for.
+    pub(crate) fn measuring(&self) -> Protocol {
+        let wait_s = if self.accept_noise { 0.0 } else { self.protocol.wait_s };
+        Protocol { wait_s, ..self.protocol.clone() }
+    }
+
     pub(crate) fn check(&self) -> Result<()> {
         self.protocol.check()?;
         let wrong = |what, least: usize, found: usize| {

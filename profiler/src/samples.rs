@@ -17,6 +17,12 @@ pub(crate) struct Sample {
     /// Median seconds of a call.
     #[serde(rename = "s")]
     pub(crate) seconds: f64,
+    /// Whether most of its calls shared their core with something else.
+    #[serde(rename = "h", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) shared: bool,
+    /// Calls that shared it and were replaced.
+    #[serde(rename = "r", default, skip_serializing_if = "is_zero")]
+    pub(crate) replaced: usize,
     #[serde(rename = "e")]
     pub(crate) elapsed_s: f64,
     #[serde(rename = "o", default, skip_serializing_if = "Option::is_none")]
@@ -35,8 +41,17 @@ impl Sample {
     pub(crate) fn new(model: usize, (launch, burst): (usize, usize), ran: &Ran) -> Result<Self> {
         let seconds = median(&ran.calls);
         if seconds.is_finite() && seconds > 0.0 {
-            let (elapsed_s, others_s, hertz) = (ran.elapsed_s, ran.others_s, ran.hertz);
-            return Ok(Self { model, seconds, elapsed_s, others_s, hertz, launch, burst });
+            return Ok(Self {
+                model,
+                seconds,
+                shared: 2 * ran.shared > ran.calls.len(),
+                replaced: ran.replaced,
+                elapsed_s: ran.elapsed_s,
+                others_s: ran.others_s,
+                hertz: ran.hertz,
+                launch,
+                burst,
+            });
         }
         Err(Error::Setting {
             what: "time of a burst",
@@ -44,6 +59,12 @@ impl Sample {
             found: seconds.to_string(),
         })
     }
+}
+
+// The form that serde asks for.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// All bursts of a sitting in the order of time. Those that no longer count stay in it: what other processes did meanwhile
@@ -72,6 +93,11 @@ impl Bursts {
     /// For each burst that counts the cores that others used around it; see [`loads`].
     pub(crate) fn loads(&self) -> Vec<Option<f64>> {
         self.of_counting(&loads(&self.all))
+    }
+
+    /// Calls that were replaced, those of all bursts.
+    pub(crate) fn replaced(&self) -> usize {
+        self.all.iter().map(|sample| sample.replaced).sum()
     }
 
     /// Discards of those that count all that `keep` does not name.

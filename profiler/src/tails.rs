@@ -10,6 +10,8 @@ use crate::{
 
 /// Rows of calls of each network in a process, in shuffled rounds.
 const ROWS: usize = 5;
+/// Time that a row may take longer to have calls during which nothing shared the core.
+const PATIENCE_S: f64 = 0.5;
 /// Calls of a row that do not count.
 const WARM_UP: usize = 8;
 
@@ -95,7 +97,8 @@ fn calls(
             progress(Progress::new(label, round * order.len() + done, ROWS * order.len()));
             let model = models[network];
             let (warm_up, warm_up_s) = (WARM_UP, options.protocol.warm_up_s);
-            let burst = Burst { model, warm_up, warm_up_s, calls: row, seconds: 0.0 };
+            let (seconds, patience_s) = (0.0, PATIENCE_S);
+            let burst = Burst { model, warm_up, warm_up_s, calls: row, seconds, patience_s };
             let ran = device.time(&[burst])?.into_iter().next();
             let ran = ran.ok_or_else(|| Error::Runtime("a row of calls has no times".into()))?;
             calls[network] = ran.calls;

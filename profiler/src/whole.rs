@@ -186,7 +186,7 @@ pub(crate) fn sit(
     let loaded = load(device, models, &mut random, &mut |done, total| {
         progress(Progress::new(format!("loading networks, process {label}"), done, total));
     })?;
-    let sitting = options.protocol.measure(
+    let sitting = options.measuring().measure(
         device,
         &loaded,
         before,

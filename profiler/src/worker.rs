@@ -14,7 +14,7 @@ use ort::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::{Burst, Error, Ran, Result, probe::Probe, runtime, session};
+use crate::{Burst, Error, Ran, Result, canary::Canary, probe::Probe, runtime, session};
 
 /// What the measuring process is asked. The first request is `Open`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,6 +63,7 @@ struct Worker {
     environment: Option<Environment>,
     models: Vec<Option<Held>>,
     probe: Probe,
+    canary: Canary,
 }
 
 /// Answers requests until `input` ends.
@@ -70,7 +71,8 @@ struct Worker {
 /// # Errors
 /// A pipe that breaks. Failed requests are answered, they end nothing.
 pub fn serve(input: impl BufRead, mut output: impl Write) -> std::io::Result<()> {
-    let mut worker = Worker { environment: None, models: Vec::new(), probe: Probe::start() };
+    let (probe, canary) = (Probe::start(), Canary::new());
+    let mut worker = Worker { environment: None, models: Vec::new(), probe, canary };
     for line in input.lines() {
         let answer = match serde_json::from_str(&line?) {
             Ok(request) => worker.answer(request),
@@ -96,15 +98,17 @@ impl Worker {
                 Ok(Answer::Loaded { model: self.models.len() - 1 })
             }
             Request::Time { bursts } => {
+                self.canary.settle();
                 let ran = bursts.iter().map(|burst| {
-                    let calls = self.held(burst.model)?.burst(*burst)?;
+                    let held = held(&mut self.models, burst.model)?;
+                    let (calls, shared, replaced) = held.burst(*burst, &mut self.canary)?;
                     let (elapsed_s, others_s, hertz) = self.probe.lap();
-                    Ok(Ran { calls, elapsed_s, others_s, hertz })
+                    Ok(Ran { calls, shared, replaced, elapsed_s, others_s, hertz })
                 });
                 Ok(Answer::Timed { ran: ran.collect::<Result<_>>()? })
             }
             Request::Trace { model } => {
-                let held = self.held(model)?;
+                let held = held(&mut self.models, model)?;
                 let timed = held.timed.take().ok_or_else(|| unknown(model))?;
                 let record = held.session.end_profiling()?.into();
                 self.models[model] = None;
@@ -136,10 +140,10 @@ impl Worker {
         let inputs = runtime::inputs(path, &session, dimensions, 0)?;
         Ok(Held { session, inputs, timed })
     }
+}
 
-    fn held(&mut self, model: usize) -> Result<&mut Held> {
-        self.models.get_mut(model).and_then(Option::as_mut).ok_or_else(|| unknown(model))
-    }
+fn held(models: &mut [Option<Held>], model: usize) -> Result<&mut Held> {
+    models.get_mut(model).and_then(Option::as_mut).ok_or_else(|| unknown(model))
 }
 
 fn unknown(model: usize) -> Error {
@@ -150,8 +154,16 @@ fn unknown(model: usize) -> Error {
     }
 }
 
+/// A timed call.
+#[derive(Clone, Copy)]
+struct Call {
+    seconds: f64,
+    shared: bool,
+}
+
 impl Held {
-    fn burst(&mut self, burst: Burst) -> Result<Vec<f64>> {
+    /// Seconds of the timed calls, how many of them shared their core, and how many others were replaced.
+    fn burst(&mut self, burst: Burst, canary: &mut Canary) -> Result<(Vec<f64>, usize, usize)> {
         let (mut warm_up, start) = (0, Instant::now());
         while warm_up < burst.warm_up
             && (warm_up == 0 || start.elapsed().as_secs_f64() < burst.warm_up_s)
@@ -159,16 +171,54 @@ impl Held {
             self.call()?;
             warm_up += 1;
         }
-        let mut times = Vec::with_capacity(burst.calls);
+        let calls = self.calls(burst, canary)?;
+        // Those that shared their core count where there are too few others: the last of them.
+        let alone = calls.iter().filter(|call| !call.shared).count();
+        let shared = burst.calls.saturating_sub(alone);
+        let mut replaced = calls.len() - alone - shared;
+        let mut timed = vec![false; warm_up];
+        let mut seconds = Vec::with_capacity(alone + shared);
+        for call in &calls {
+            let counts = !call.shared || replaced == 0;
+            replaced -= usize::from(!counts);
+            timed.push(counts);
+            if counts {
+                seconds.push(call.seconds);
+            }
+        }
+        if let Some(all) = &mut self.timed {
+            all.extend(timed);
+        }
+        let replaced = calls.len() - seconds.len();
+        Ok((seconds, shared, replaced))
+    }
+
+    /// Timed calls until there are enough that have their core to themselves, or patience ends.
+    fn calls(&mut self, burst: Burst, canary: &mut Canary) -> Result<Vec<Call>> {
+        let cold = burst.warm_up == 0;
+        let mut calls: Vec<Call> = Vec::with_capacity(burst.calls);
+        let (mut alone, mut alone_s) = (0, 0.0);
         let start = Instant::now();
-        while times.len() < burst.calls || start.elapsed().as_secs_f64() < burst.seconds {
-            times.push(self.call()?);
+        let mut shared = canary.shared();
+        loop {
+            while cold && shared && start.elapsed().as_secs_f64() < burst.patience_s {
+                shared = canary.shared();
+            }
+            let seconds = self.call()?;
+            let before = std::mem::replace(&mut shared, canary.shared());
+            let call = Call { seconds, shared: before || shared };
+            calls.push(call);
+            if !call.shared {
+                (alone, alone_s) = (alone + 1, alone_s + seconds);
+            }
+            let enough =
+                |count: usize, seconds: f64| count >= burst.calls && seconds >= burst.seconds;
+            let elapsed_s = start.elapsed().as_secs_f64();
+            let patient = !cold && elapsed_s < burst.seconds + burst.patience_s;
+            if enough(alone, alone_s) || (!patient && enough(calls.len(), elapsed_s)) {
+                return Ok(calls);
+            }
         }
-        if let Some(timed) = &mut self.timed {
-            timed.resize(timed.len() + warm_up, false);
-            timed.resize(timed.len() + times.len(), true);
-        }
-        Ok(times)
     }
 
     /// Seconds of one call, from its inputs in memory to its outputs in memory.

@@ -65,7 +65,7 @@ impl Journal {
             .open(path)
             .map_err(write)?;
         let bytes = std::fs::read(path).map_err(read)?;
-        let whole = bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1);
+        let whole = whole(&bytes);
         let torn = String::from_utf8_lossy(&bytes[whole..]).into_owned();
         let mut journal = Self {
             path: path.to_owned(),
@@ -75,57 +75,33 @@ impl Journal {
             known: HashMap::new(),
             dropped: (!torn.is_empty()).then_some(torn),
         };
+        let header = line(&Header {
+            format: FORMAT.to_owned(),
+            space: space.id().to_owned(),
+            space_name: space.name().to_owned(),
+        });
+        // Nothing is cut before it is known to be a journal's.
+        if whole > 0 || !header.as_bytes().starts_with(&bytes) {
+            parse(path, &bytes[..whole], space)?.into_iter().for_each(|r| journal.keep(r));
+        }
         if journal.dropped.is_some() {
             journal.cut().map_err(write)?;
         }
         if whole == 0 {
-            let header = Header {
-                format: FORMAT.to_owned(),
-                space: space.id().to_owned(),
-                space_name: space.name().to_owned(),
-            };
-            journal.write(&line(&header))?;
+            journal.write(&header)?;
             sync_folder(path).map_err(write)?;
         }
-        journal.read(&bytes[..whole], space)?;
         Ok(journal)
     }
 
-    fn read(&mut self, bytes: &[u8], space: &Space) -> Result<()> {
-        let fail = |line, reason| Error::Journal { path: self.path.clone(), line, reason };
-        let text = std::str::from_utf8(bytes).map_err(|error| fail(1, error.to_string()))?;
-        let mut lines = text.lines().enumerate();
-        if let Some((_, first)) = lines.next() {
-            let header: Header =
-                serde_json::from_str(first).map_err(|error| fail(1, error.to_string()))?;
-            if header.format != FORMAT {
-                let reason = format!("expected format `{FORMAT}`, found `{}`", header.format);
-                return Err(fail(1, reason));
-            }
-            if header.space != space.id() {
-                let reason = format!(
-                    "expected space `{}` ({}), found `{}` ({})",
-                    space.name(),
-                    space.id(),
-                    header.space_name,
-                    header.space
-                );
-                return Err(fail(1, reason));
-            }
-        }
-        let mut records = Vec::new();
-        for (index, text) in lines {
-            let mut record: Record =
-                serde_json::from_str(text).map_err(|error| fail(index + 1, error.to_string()))?;
-            record.network.genotype = space
-                .parse(&record.network.genotype.to_string())
-                .map_err(|error| fail(index + 1, error.to_string()))?;
-            records.push(record);
-        }
-        for record in records {
-            self.keep(record);
-        }
-        Ok(())
+    /// The records of a journal, which is only read: a search may be writing it.
+    ///
+    /// # Errors
+    /// As [`Self::open`], and a file that is not there or has no whole line.
+    pub fn read(path: &Path, space: &Space) -> Result<Vec<Record>> {
+        let bytes =
+            std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+        parse(path, &bytes[..whole(&bytes)], space)
     }
 
     /// Every line, in the order of writing.
@@ -188,6 +164,43 @@ impl Journal {
         self.file.set_len(self.length)?;
         self.file.sync_data()
     }
+}
+
+/// The records of a journal's whole lines.
+fn parse(path: &Path, bytes: &[u8], space: &Space) -> Result<Vec<Record>> {
+    let fail = |line, reason| Error::Journal { path: path.to_owned(), line, reason };
+    let text = std::str::from_utf8(bytes).map_err(|error| fail(1, error.to_string()))?;
+    let mut lines = text.lines().enumerate();
+    let first = lines.next().map_or("", |(_, first)| first);
+    let header: Header = serde_json::from_str(first).map_err(|error| fail(1, error.to_string()))?;
+    if header.format != FORMAT {
+        let reason = format!("expected format `{FORMAT}`, found `{}`", header.format);
+        return Err(fail(1, reason));
+    }
+    if header.space != space.id() {
+        let reason = format!(
+            "expected space `{}` ({}), found `{}` ({})",
+            space.name(),
+            space.id(),
+            header.space_name,
+            header.space
+        );
+        return Err(fail(1, reason));
+    }
+    let record = |(index, text): (usize, &str)| {
+        let mut record: Record =
+            serde_json::from_str(text).map_err(|error| fail(index + 1, error.to_string()))?;
+        record.network.genotype = space
+            .parse(&record.network.genotype.to_string())
+            .map_err(|error| fail(index + 1, error.to_string()))?;
+        Ok(record)
+    };
+    lines.map(record).collect()
+}
+
+/// Bytes of whole lines.
+fn whole(bytes: &[u8]) -> usize {
+    bytes.iter().rposition(|&byte| byte == b'\n').map_or(0, |last| last + 1)
 }
 
 /// One line of JSON.
@@ -275,6 +288,17 @@ mod tests {
             assert!(message.contains(&format!("line {line}: ")), "{message}");
             assert!(message.contains(reason) && message.contains("hint:"), "{message}");
         }
+        // What is no journal stays as it is, and reading changes none.
+        for foreign in ["{\"answer\": 42}", "one\ntwo"] {
+            std::fs::write(&path, foreign).unwrap();
+            assert!(Journal::open(&path, &space).is_err());
+            assert!(Journal::read(&path, &space).is_err());
+            assert_eq!(std::fs::read_to_string(&path).unwrap(), foreign);
+        }
+        let torn = &text[..text.len() - 5];
+        std::fs::write(&path, torn).unwrap();
+        assert_eq!(Journal::read(&path, &space).unwrap().len(), 1);
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), torn);
         let missing = Journal::open(&folder.path().join("no/journal.jsonl"), &space).unwrap_err();
         assert!(missing.to_string().contains("cannot write"), "{missing}");
     }

@@ -61,7 +61,7 @@ fn record(
         most_rounds: passes.max(MOST_PASSES),
         calls: CALLS,
         burst_s: 0.0,
-        ..options.protocol.clone()
+        ..options.measuring()
     };
     let traced: Vec<Model<'_>> = networks.iter().map(Model::Traced).collect();
     let models = load(device, &traced, random, &mut |_, _| {})?;

@@ -125,7 +125,7 @@ fn visit(
         warm_up: 0,
         calls: 1,
         burst_s: 0.0,
-        ..options.protocol.clone()
+        ..options.measuring()
     };
     let keep = &mut |_: &[Sample]| Ok(());
     let sitting = protocol.measure(device, &models, Vec::new(), random, keep, progress)?;

@@ -11,6 +11,9 @@ use crate::{Ended, Evaluated, SearchResult, hypervolume};
 /// Differences of accuracy below this are rounding.
 const ROUNDING: f64 = 1e-12;
 
+/// Networks at either end of a search by which its learning is judged, or half of what it scored.
+const ENDS: usize = 50;
+
 /// One search of a comparison.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct CompareRun {
@@ -25,6 +28,8 @@ pub struct CompareRun {
     pub proposals: usize,
     /// Why it ended.
     pub ended: Ended,
+    /// Mean accuracy of its last 50 networks less that of its first 50: what it has learnt to propose.
+    pub learnt: f64,
     /// Best accuracy after 1, 2, 3, ... evaluations.
     #[serde(skip)]
     pub curve: Vec<f64>,
@@ -44,11 +49,14 @@ impl CompareRun {
             Some(*best)
         };
         let point = |network: &Evaluated| (network.accuracy, network.latency_s);
+        let ends = ENDS.min(result.evaluated.len().div_ceil(2));
+        let (first, last) = (accuracies().take(ends), accuracies().rev().take(ends));
         Self {
             seed,
             evaluations: result.evaluations,
             proposals: result.proposals,
             ended: result.ended,
+            learnt: (last.sum::<f64>() - first.sum::<f64>()) / ends.max(1) as f64,
             curve: accuracies().scan(f64::NEG_INFINITY, climb).collect(),
             front: result.pareto.iter().map(point).collect(),
             lowest_accuracy: accuracies().fold(f64::INFINITY, f64::min),
@@ -119,6 +127,8 @@ pub struct Outcome {
     pub evaluations_to_near: Option<f64>,
     /// Share of the seeds that came so near.
     pub share_near: f64,
+    /// Share of the seeds whose last 50 networks were more accurate on average than their first 50.
+    pub share_learnt: f64,
     /// Relative improvement `100 (accuracy - random) / random`, of mean accuracies at 1x, in per cent, its interval on
     /// paired seeds; none where random search has an accuracy of 0 or less.
     pub relative_improvement: Option<Estimate>,
@@ -288,6 +298,7 @@ impl<'a> Judge<'a> {
             latency_gap: mean(runs.iter().map(gap)),
             evaluations_to_near: Some(median(&steps)).filter(|steps| steps.is_finite()),
             share_near: reached as f64 / runs.len() as f64,
+            share_learnt: mean(runs.iter().map(|run| f64::from(u8::from(run.learnt > 0.0)))),
             relative_improvement: random.iter().all(|&accuracy| accuracy > 0.0).then(|| {
                 bootstrap.estimate(|places| {
                     let random = mean_at(random, places);

@@ -97,6 +97,9 @@ fn every_number_is_that_of_a_pocket_calculator() {
     assert!(close(other.latency_gap, 0.35));
     // Only the second seed finds the optimum, as its third network.
     assert_eq!((other.evaluations_to_near, other.share_near), (None, 0.5));
+    // Its halves: 0.8 and 0.85, then 0.65 and 0.83; random search's second seed fell from 0.9 to 0.6.
+    assert!(close(other.runs[0].learnt, 0.05) && close(other.runs[1].learnt, 0.18));
+    assert_eq!((other.share_learnt, result.strategies[0].share_learnt), (1.0, 0.5));
     options.near = 0.06;
     let result = judged(by_hand(), Some(truth_by_hand()), &options);
     let other = &result.strategies[1];

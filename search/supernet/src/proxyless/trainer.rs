@@ -133,6 +133,7 @@ impl ProxylessTrainer {
             weights,
             judges,
         };
+        trainer.check_learning()?;
         trainer.resume(&sizes)?;
         Ok(trainer)
     }
@@ -243,9 +244,27 @@ impl ProxylessTrainer {
         format!(", expected {:.0} us, lambda {lambda:.3}", expected_s * 1e6)
     }
 
+    /// Steps of the second stretch before the architecture's first one.
+    fn rest(&self) -> f64 {
+        self.options.rest_epochs * self.weights.steps(&self.origin.training) as f64
+    }
+
+    /// Refuses a search in which the architecture never takes a step.
+    fn check_learning(&self) -> Result<()> {
+        let (steps, interval) = (self.stretches[1].curve.steps, self.options.interval);
+        if (steps / interval * interval) as f64 > self.rest() {
+            return Ok(());
+        }
+        Err(Error::Setting {
+            name: "[proxyless] interval",
+            expected: "a step of the architecture in `epochs`, after `rest_epochs`",
+            found: format!("{interval}, with {steps} steps of the weights"),
+        })
+    }
+
     /// Whether the architecture learns after the weight step just done.
     fn learns(&self) -> bool {
-        let rest = self.options.rest_epochs * self.weights.steps(&self.origin.training) as f64;
+        let rest = self.rest();
         let step = self.place.step;
         self.place.phase == 1 && step as f64 > rest && step.is_multiple_of(self.options.interval)
     }

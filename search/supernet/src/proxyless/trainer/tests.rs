@@ -149,6 +149,8 @@ fn what_cannot_be_trained_is_named() {
     assert!(
         message(&wrong, 5e-3).contains("`[proxyless] epochs`: expected more than `rest_epochs`")
     );
+    let never = Proxyless { interval: 1000, ..options() };
+    assert!(message(&never, 5e-3).contains("found 1000, with 54 steps of the weights"));
     let few = Proxyless { architecture_images: 0.01, ..options() };
     assert!(message(&few, 5e-3).contains("one batch of 16 images for the architecture, found 2"));
     assert!(message(&options(), 0.0).contains("a target above 0"));
