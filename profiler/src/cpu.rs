@@ -31,6 +31,8 @@ pub struct CpuDevice {
     folder: TempDir,
     exported: Exported,
     loaded: Vec<Option<Traced>>,
+    /// How long an undisturbed canary takes, as processes have told so far.
+    canary_s: Option<f64>,
 }
 
 /// What is needed to read a traced model's record.
@@ -67,7 +69,7 @@ impl CpuDevice {
         let temporary = std::env::temp_dir();
         let folder =
             tempfile::tempdir().map_err(Error::io("make a temporary folder in", &temporary))?;
-        let (connection, fingerprint) = open(&launch, &library, threads)?;
+        let (connection, fingerprint) = open(&launch, &library, threads, None)?;
         let fingerprint = Fingerprint { batch, ..fingerprint };
         let (exported, loaded) = (Exported::default(), Vec::new());
         Ok(Self {
@@ -80,6 +82,7 @@ impl CpuDevice {
             folder,
             exported,
             loaded,
+            canary_s: None,
         })
     }
 
@@ -115,9 +118,14 @@ impl CpuDevice {
     }
 }
 
-fn open(launch: &Launch, library: &Path, threads: usize) -> Result<(Connection, Fingerprint)> {
+fn open(
+    launch: &Launch,
+    library: &Path,
+    threads: usize,
+    canary_s: Option<f64>,
+) -> Result<(Connection, Fingerprint)> {
     let mut connection = Connection::new(launch)?;
-    match connection.ask(&Request::Open { library: library.to_owned(), threads })? {
+    match connection.ask(&Request::Open { library: library.to_owned(), threads, canary_s })? {
         Answer::Opened { fingerprint } => Ok((connection, fingerprint)),
         other => Err(connection.unexpected(&other)),
     }
@@ -130,7 +138,7 @@ impl Device for CpuDevice {
 
     fn restart(&mut self) -> Result<()> {
         if !self.loaded.is_empty() {
-            (self.connection, _) = open(&self.launch, &self.library, self.threads)?;
+            (self.connection, _) = open(&self.launch, &self.library, self.threads, self.canary_s)?;
             self.loaded.clear();
         }
         Ok(())
@@ -148,7 +156,10 @@ impl Device for CpuDevice {
 
     fn time(&mut self, bursts: &[Burst]) -> Result<Vec<Ran>> {
         match self.connection.ask(&Request::Time { bursts: bursts.to_vec() })? {
-            Answer::Timed { ran } if ran.len() == bursts.len() => Ok(ran),
+            Answer::Timed { ran, canary_s } if ran.len() == bursts.len() => {
+                self.canary_s = canary_s;
+                Ok(ran)
+            }
             other => Err(self.connection.unexpected(&other)),
         }
     }

@@ -55,8 +55,8 @@ pub struct Protocol {
 
 impl Default for Protocol {
     /// 4 to 8 rounds to a standard error of 1.5 %; bursts of 8 calls or 10 ms that do not count, then of 1 call or
-    /// 6 ms, and 50 ms more to have them on an unshared core; outliers beyond 5 deviations and 3 %, 25 % of drift, 0.15 cores of load, 10 % of frequency; 3 repeats or 20 s,
-    /// 10 % accepted.
+    /// 6 ms, and 50 ms more to have them on an unshared core; outliers beyond 5 deviations and 3 %, 25 % of drift, 0.15
+    /// cores of load, 10 % of frequency; 3 repeats or 20 s, 10 % accepted.
     fn default() -> Self {
         Self {
             rounds: 4,
@@ -155,8 +155,9 @@ impl Protocol {
         Ok(self.judge(&bursts, models.len(), repeated))
     }
 
-    /// Measures again what looks disturbed; tells what was, by why. A load, a shared core or a drift may pass: it is waited for as long
-    /// as `repeats` times all bursts take, or `wait_s`. Bursts that are disturbed one by one are repeated so often.
+    /// Measures again what looks disturbed; tells what was, by why. A load, a shared core or a drift may pass: it is
+    /// waited for as long as `repeats` times all bursts take, or `wait_s`. Bursts that are disturbed one by one are
+    /// repeated so often.
     fn repeat(
         &self,
         bursts: &mut Bursts,
@@ -168,7 +169,7 @@ impl Protocol {
         let seconds = |samples: &[Sample]| samples.iter().map(|sample| sample.elapsed_s).sum();
         let first = bursts.counting();
         let all_s: f64 = seconds(&first);
-        let burst_s = all_s / first.len() as f64;
+        let each_s = all_s / first.len() as f64;
         let mut left_s = (self.repeats as f64 * all_s).max(self.wait_s);
         let mut single = 0;
         loop {
@@ -181,7 +182,7 @@ impl Protocol {
             while again.len() < LEAST.max(models / 4) && !again.is_empty() {
                 again.push(random.below(models));
             }
-            let cost_s = again.len() as f64 * burst_s;
+            let cost_s = again.len() as f64 * each_s;
             if again.is_empty() || cost_s > left_s || single > self.repeats {
                 return Ok(repeated);
             }
@@ -321,12 +322,13 @@ mod tests {
         let mut device = FakeDevice::new(1);
         let (networks, models) = loaded(&mut device, 12);
         // Slow by so little that nothing else would tell.
-        (device.shared, device.disturbances) = (vec![24..84], vec![(24..84, 1.02)]);
+        device.shared.push(24..84);
+        device.disturbances.push((24..84, 1.02));
         let sitting = measure(&mut device, &models, &Protocol::default());
         assert!(sitting.repeated["shared core"] >= 36, "{:?}", sitting.repeated);
         assert_eq!(sitting.disturbed, 0);
         assert!(error(&sitting, &device, &networks) < 1e-9);
-        device.shared = vec![0..100_000];
+        device.shared.push(0..100_000);
         let sitting = measure(&mut device, &models, &Protocol::default());
         assert_eq!(sitting.disturbed, sitting.bursts);
     }

@@ -20,8 +20,8 @@ use crate::{Burst, Error, Ran, Result, canary::Canary, probe::Probe, runtime, se
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case")]
 pub(crate) enum Request {
-    /// Loads ONNX Runtime with one pool of threads.
-    Open { library: PathBuf, threads: usize },
+    /// Loads ONNX Runtime with one pool of threads; `canary_s` is what the process before has told.
+    Open { library: PathBuf, threads: usize, canary_s: Option<f64> },
     /// Loads a model and fills its inputs; with `record` the runtime writes its record to a file that starts so, and
     /// the optimised model to `optimized`.
     Load {
@@ -44,8 +44,8 @@ pub(crate) enum Answer {
     Opened { fingerprint: Fingerprint },
     /// To `Load`.
     Loaded { model: usize },
-    /// To `Time`: one for each burst.
-    Timed { ran: Vec<Ran> },
+    /// To `Time`: one for each burst, and how long an undisturbed canary takes.
+    Timed { ran: Vec<Ran>, canary_s: Option<f64> },
     /// To `Trace`: the record's file, and which calls in it were timed.
     Traced { record: PathBuf, timed: Vec<bool> },
     /// To a request that failed.
@@ -71,7 +71,7 @@ struct Worker {
 /// # Errors
 /// A pipe that breaks. Failed requests are answered, they end nothing.
 pub fn serve(input: impl BufRead, mut output: impl Write) -> std::io::Result<()> {
-    let (probe, canary) = (Probe::start(), Canary::new());
+    let (probe, canary) = (Probe::start(), Canary::new(None));
     let mut worker = Worker { environment: None, models: Vec::new(), probe, canary };
     for line in input.lines() {
         let answer = match serde_json::from_str(&line?) {
@@ -89,7 +89,8 @@ pub fn serve(input: impl BufRead, mut output: impl Write) -> std::io::Result<()>
 impl Worker {
     fn answer(&mut self, request: Request) -> Result<Answer> {
         match request {
-            Request::Open { library, threads } => {
+            Request::Open { library, threads, canary_s } => {
+                self.canary = Canary::new(canary_s);
                 self.environment = Some(runtime::environment(&library, threads)?);
                 Ok(Answer::Opened { fingerprint: fingerprint(&library, threads) })
             }
@@ -105,7 +106,8 @@ impl Worker {
                     let (elapsed_s, others_s, hertz) = self.probe.lap();
                     Ok(Ran { calls, shared, replaced, elapsed_s, others_s, hertz })
                 });
-                Ok(Answer::Timed { ran: ran.collect::<Result<_>>()? })
+                let ran = ran.collect::<Result<_>>()?;
+                Ok(Answer::Timed { ran, canary_s: self.canary.floor_s() })
             }
             Request::Trace { model } => {
                 let held = held(&mut self.models, model)?;
