@@ -18,6 +18,9 @@ pub struct Hygiene {
     pub calls_replaced: usize,
     /// Bursts that still look disturbed after all repetitions.
     pub disturbed: usize,
+    /// Bursts that still shared their core with something else after all repetitions, and look right otherwise.
+    #[serde(default)]
+    pub shared: usize,
     /// Largest relative difference between the machine's speed in a tenth of a process's time and in the middle.
     pub reference_drift: f64,
     /// Largest load by other processes beside a burst that counts, in cores; none where the system does not show it.
@@ -55,6 +58,7 @@ impl Hygiene {
             repeated: self.repeated + other.repeated,
             calls_replaced: self.calls_replaced + other.calls_replaced,
             disturbed: self.disturbed + other.disturbed,
+            shared: self.shared + other.shared,
             reference_drift: self.reference_drift.max(other.reference_drift),
             load: larger(self.load, other.load),
             frequency_change: larger(self.frequency_change, other.frequency_change),
@@ -74,6 +78,7 @@ pub(crate) mod tests {
             repeated: 0,
             calls_replaced: 0,
             disturbed: 0,
+            shared: 0,
             reference_drift: 0.0,
             load: None,
             frequency_change: None,
@@ -91,6 +96,7 @@ pub(crate) mod tests {
             repeated: 3,
             calls_replaced: 4,
             disturbed: 2,
+            shared: 5,
             reference_drift: 0.01,
             load: Some(0.5),
             frequency_change: None,

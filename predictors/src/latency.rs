@@ -161,6 +161,7 @@ mod tests {
                 bursts: 24,
                 repeated: 0,
                 disturbed: 0,
+                shared: 0,
                 calls_replaced: 0,
                 reference_drift: 0.0,
                 load: None,

@@ -48,6 +48,9 @@ pub(crate) struct Sitting {
     /// their models have others.
     pub(crate) bursts: usize,
     pub(crate) disturbed: usize,
+    /// Bursts that still shared their core, though nothing looks wrong with them: they do not count either, as long as
+    /// their models have others, but refuse nothing.
+    pub(crate) shared: usize,
     /// Calls that were replaced within their bursts, since they shared their core.
     pub(crate) replaced: usize,
     /// Largest load by others beside a burst that counts, cores.
@@ -62,6 +65,8 @@ pub(crate) struct Gate {
     pub(crate) bursts: usize,
     pub(crate) disturbed: usize,
     pub(crate) repeated: BTreeMap<String, usize>,
+    #[serde(default)]
+    pub(crate) shared: usize,
     #[serde(default)]
     pub(crate) replaced: usize,
     pub(crate) load: Option<f64>,
@@ -81,8 +86,6 @@ impl Protocol {
         let found = |at: usize| {
             if loads[at].is_some_and(|load| load > self.load) {
                 Some(Disturbance::Load)
-            } else if samples[at].shared {
-                Some(Disturbance::Shared)
             } else if changes[at].is_some_and(|change| change > self.frequency) {
                 Some(Disturbance::Frequency)
             } else if split.drifts[at].abs() > drift {
@@ -90,7 +93,7 @@ impl Protocol {
             } else if split.residuals[at].abs() > outlier {
                 Some(Disturbance::Outlier)
             } else {
-                None
+                samples[at].shared.then_some(Disturbance::Shared)
             }
         };
         (0..samples.len()).map(found).collect()
@@ -111,7 +114,8 @@ impl Protocol {
         };
         let (load, frequency_change) =
             (largest(bursts.loads()), largest(frequency_changes(&samples)));
-        let disturbed = found.iter().flatten().count();
+        let shared = found.iter().filter(|why| **why == Some(Disturbance::Shared)).count();
+        let disturbed = found.iter().flatten().count() - shared;
         let mut clean = vec![0; models];
         for (sample, why) in samples.iter().zip(&found) {
             clean[sample.model] += usize::from(why.is_none());
@@ -123,7 +127,17 @@ impl Protocol {
             reasons.next().flatten().is_none() || clean[sample.model] < LEAST_CLEAN
         });
         let split = Levels::of(&moments(&samples), models);
-        Sitting { samples, split, repeated, bursts, disturbed, replaced, load, frequency_change }
+        Sitting {
+            samples,
+            split,
+            repeated,
+            bursts,
+            disturbed,
+            shared,
+            replaced,
+            load,
+            frequency_change,
+        }
     }
 }
 
@@ -136,6 +150,7 @@ impl Sitting {
             bursts: self.bursts,
             disturbed: self.disturbed,
             repeated: self.repeated.clone(),
+            shared: self.shared,
             replaced: self.replaced,
             load: self.load,
             frequency_change: self.frequency_change,
@@ -149,6 +164,7 @@ pub(crate) fn judge(gates: &[Gate], options: &ProfileOptions) -> Result<Hygiene>
     let largest = |of: fn(&Gate) -> Option<f64>| gates.iter().filter_map(of).reduce(f64::max);
     let bursts = gates.iter().map(|gate| gate.bursts).sum();
     let disturbed = gates.iter().map(|gate| gate.disturbed).sum();
+    let shared = gates.iter().map(|gate| gate.shared).sum();
     let drift = gates.iter().map(|gate| gate.drift).fold(0.0, f64::max);
     let accepted = options.protocol.accepted;
     // Each by itself: a clean part does not excuse another.
@@ -170,6 +186,7 @@ pub(crate) fn judge(gates: &[Gate], options: &ProfileOptions) -> Result<Hygiene>
         repeated: repeated_for.values().sum(),
         calls_replaced: gates.iter().map(|gate| gate.replaced).sum(),
         disturbed,
+        shared,
         reference_drift: drift,
         load: largest(|gate| gate.load),
         frequency_change: largest(|gate| gate.frequency_change),
