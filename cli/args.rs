@@ -13,7 +13,7 @@ pub(crate) use self::compare::{Compare, CompareSearch};
 pub(crate) use self::predictor::{
     Known, PredictorArgs, PredictorCommand, PredictorEvaluate, PredictorFit,
 };
-use crate::device::DeviceSpec;
+use crate::{config::Config, device::DeviceSpec};
 
 /// Finds a neural network that meets a latency budget on your own device, and hands you the ONNX file that was
 /// measured to meet it.
@@ -58,6 +58,23 @@ pub(crate) enum Command {
     DeviceWorker,
 }
 
+/// Where libtorch computes; it may change from one session to the next.
+#[derive(Debug, Args)]
+pub(crate) struct TrainDevice {
+    /// Where networks train, in place of the configuration's `[training] device`: cpu or cuda:0.
+    #[arg(long, value_name = "DEVICE")]
+    train_device: Option<String>,
+}
+
+impl TrainDevice {
+    /// Puts it into a configuration.
+    pub(crate) fn apply(&self, config: &mut Config) {
+        if let Some(device) = &self.train_device {
+            config.training.device.clone_from(device);
+        }
+    }
+}
+
 /// netfit.toml names the space, the data, the device and the budget. Whatever was interrupted goes on where it was.
 ///
 /// Exit status: 0 where the measured latency is within the budget, 2 where it is not, 1 on any error.
@@ -72,6 +89,8 @@ pub(crate) struct Run {
     /// keeps the budget that it was begun with.
     #[arg(long)]
     pub(crate) budget: Option<String>,
+    #[command(flatten)]
+    pub(crate) training: TrainDevice,
     /// Go on although the machine was disturbed while the latency table was measured; the table is marked.
     #[arg(long)]
     pub(crate) accept_noise: bool,
@@ -200,6 +219,8 @@ pub(crate) struct Train {
     /// The run folder; default: runs/<name of the configuration>.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) training: TrainDevice,
     /// `proxyless`: go on although the machine was disturbed while the latency table was measured.
     #[arg(long)]
     pub(crate) accept_noise: bool,
@@ -269,6 +290,8 @@ pub(crate) struct Search {
     /// constraint or proxyless. Default: the accuracy; whatever is over the budget is not evaluated anyway.
     #[arg(long)]
     pub(crate) reward: Option<String>,
+    #[command(flatten)]
+    pub(crate) training: TrainDevice,
     /// Distinct networks to evaluate.
     #[arg(long, default_value_t = 1000)]
     pub(crate) evaluations: usize,
@@ -291,6 +314,8 @@ pub(crate) struct Export {
     /// The run folder whose supernet is cut.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) run: PathBuf,
+    #[command(flatten)]
+    pub(crate) training: TrainDevice,
     /// The subnet.
     #[arg(long)]
     pub(crate) genotype: String,

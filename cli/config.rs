@@ -154,6 +154,13 @@ impl Config {
         Ok(config)
     }
 
+    /// Whether a run of this configuration goes on with one of `other`: where they train may differ.
+    pub(crate) fn same_run(&self, other: &Self) -> bool {
+        let device = || other.training.device.clone();
+        let training = Training { device: device(), ..self.training.clone() };
+        Self { training, ..self.clone() } == *other
+    }
+
     /// The percentile, where it is not the median.
     pub(crate) fn tail(&self) -> Option<f64> {
         (self.percentile > median()).then_some(self.percentile)

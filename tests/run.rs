@@ -75,6 +75,28 @@ fn a_run_ends_in_a_measured_model() {
     assert!(error(&["run", &other, "--out", text(&out)]).contains("another configuration"));
 }
 
+/// A GPU that is not there is an error before anything is made, never a training on the CPU.
+#[test]
+fn where_it_trains_is_checked_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    images(&data, 96, 9);
+    let config = configure(folder.path(), "90% of full", "");
+    let out = folder.path().join("out");
+    for (device, expected) in [
+        ("gpu", "training device `gpu`: expected `cpu` or `cuda:N`"),
+        ("cuda:99", "training device `cuda:99`: "),
+    ] {
+        for command in ["run", "train"] {
+            let arguments = [command, &config, "--out", text(&out), "--train-device", device];
+            let message = advice(&arguments);
+            assert!(message.contains(expected), "{message}");
+            assert!(!out.exists());
+        }
+    }
+}
+
 /// A supernet is searched in its own space and no other.
 fn only_its_own_space(run: &Path) {
     let (table, supernet) = (run.join("table.json"), format!("supernet:{}", text(run)));

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use netfit_search::job::Scratch;
 
+use super::TrainDevice;
+
 /// What `netfit compare --help` says of its JSON.
 const COMPARE_JSON: &str = "\
 With --json, accuracies, regrets and shares are fractions of 1; an estimate is
@@ -54,6 +56,8 @@ pub(crate) struct Compare {
     pub(crate) retrain: Option<u16>,
     #[command(flatten)]
     pub(crate) scratch: RetrainProtocol,
+    #[command(flatten)]
+    pub(crate) training: TrainDevice,
     /// Picture (SVG): of regret, or of the best accuracy where the truth is not known, over evaluations; of runs,
     /// accuracy over latency.
     #[arg(long, value_name = "FILE")]

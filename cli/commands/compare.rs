@@ -43,7 +43,7 @@ pub(crate) fn execute(args: &Compare, as_json: bool) -> Result<()> {
             if args.plot.is_some() {
                 bail!("--retrain draws no picture; hint: leave out --plot");
             }
-            retrain::execute(run, usize::from(count), args.scratch.clone().into(), as_json)
+            retrain::execute(run, usize::from(count), args, as_json)
         }
         (None, _, None) => runs::execute(&args.runs, args.plot.as_ref(), as_json),
         (None, _, Some(_)) => bail!(

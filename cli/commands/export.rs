@@ -6,7 +6,7 @@ use serde_json::json;
 use crate::{args::Export, output, run, runtime::check_writable};
 
 pub(crate) fn execute(args: &Export, as_json: bool) -> Result<()> {
-    let setting = run::Setting::existing(&args.run)?;
+    let setting = run::Setting::existing(&args.run)?.training_on(&args.training);
     let genotype = setting.space.parse(&args.genotype)?;
     let weights = args.out.with_extension("safetensors");
     if weights == args.out {

@@ -103,14 +103,16 @@ impl Source {
             Some(("csv", _)) => Ok(Self::Csv(args.accuracy.clone())),
             Some(("predictor", path)) => Ok(Self::Predictor(path.into())),
             Some(("supernet", path)) => {
-                let setting = run::Setting::existing(path.as_ref())?;
+                let setting = run::Setting::existing(path.as_ref())?.training_on(&args.training);
                 let torch = setting.torch()?;
                 Ok(Self::Supernet(Box::new(setting), torch))
             }
             Some(("train", path)) => {
                 let path = Path::new(path);
                 let folder = run::Folder::place(path, None);
-                let setting = run::Setting::new(Config::load(path)?, folder)?;
+                let mut config = Config::load(path)?;
+                args.training.apply(&mut config);
+                let setting = run::Setting::new(config, folder)?;
                 let torch = setting.torch()?;
                 Ok(Self::Train(Box::new(setting), torch))
             }

@@ -144,11 +144,12 @@ fn machine(hygiene: &Hygiene) -> String {
         if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
     let load = hygiene.load.map_or_else(|| "-".to_owned(), |load| format!("{load:.2} cores"));
     format!(
-        "{verdict}: {} bursts, {} repeated{reasons}, {} disturbed; {} calls replaced; reference drift {}, other load {load}, \
-         frequency change {}",
+        "{verdict}: {} bursts, {} repeated{reasons}, {} disturbed, {} on a shared core; {} calls replaced; \
+         reference drift {}, other load {load}, frequency change {}",
         hygiene.bursts,
         hygiene.repeated,
         hygiene.disturbed,
+        hygiene.shared,
         hygiene.calls_replaced,
         format::percent(Some(hygiene.reference_drift)),
         format::percent(hygiene.frequency_change)

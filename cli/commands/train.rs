@@ -6,7 +6,8 @@ use serde_json::json;
 use crate::{args::Train, config::Config, output, progress::Progress, run};
 
 pub(crate) fn execute(args: &Train, as_json: bool) -> Result<()> {
-    let config = Config::load(&args.config)?;
+    let mut config = Config::load(&args.config)?;
+    args.training.apply(&mut config);
     let setting = run::Setting::begin(config, run::Folder::place(&args.config, args.out.as_ref()))?;
     let mut progress = Progress::new();
     run::train(&setting, args.accept_noise, &mut progress)?;

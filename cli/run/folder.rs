@@ -21,7 +21,7 @@ impl Folder {
 
     /// Refuses a folder that holds a run of another configuration.
     pub(crate) fn check(&self, config: &Config) -> Result<()> {
-        if self.config().exists() && Config::load(&self.config())? != *config {
+        if self.config().exists() && !Config::load(&self.config())?.same_run(config) {
             bail!(
                 "`{}` holds a run of another configuration; hint: name another folder with --out, or remove it",
                 self.0.display()

@@ -35,6 +35,7 @@ pub(crate) fn execute(args: &Run, as_json: bool) -> Result<ExitCode> {
         budget.parse::<Budget>()?;
         config.budget.clone_from(budget);
     }
+    args.training.apply(&mut config);
     let setting = Setting::begin(config, Folder::place(&args.config, args.out.as_ref()))?;
     let mut progress = Progress::new();
     let result = if setting.folder.result().exists() {

@@ -12,7 +12,7 @@ use netfit_search::{
 use netfit_spaces::Space;
 
 use super::Folder;
-use crate::{config::Config, runtime};
+use crate::{args::TrainDevice, config::Config, runtime};
 
 /// A configuration, its images, the space that it searches for them, and the run folder.
 pub(crate) struct Setting {
@@ -37,6 +37,12 @@ impl Setting {
     pub(crate) fn existing(path: &Path) -> Result<Self> {
         let (folder, config) = Folder::existing(path)?;
         Self::new(config, folder)
+    }
+
+    /// The same, with libtorch elsewhere.
+    pub(crate) fn training_on(mut self, device: &TrainDevice) -> Self {
+        device.apply(&mut self.config);
+        self
     }
 
     /// A configuration with its images and its space; nothing is made.

@@ -13,6 +13,7 @@ use serde::Serialize;
 
 use super::range;
 use crate::{
+    args::Compare,
     format, output,
     progress::Progress,
     run::{Setting, describe},
@@ -39,8 +40,9 @@ struct Both {
 
 /// Trains `count` of the subnets that a run's random search evaluated from scratch; what was trained before is in the
 /// run's journal and is not trained again.
-pub(super) fn execute(run: &Path, count: usize, scratch: Scratch, as_json: bool) -> Result<()> {
-    let setting = Setting::existing(run)?;
+pub(super) fn execute(run: &Path, count: usize, args: &Compare, as_json: bool) -> Result<()> {
+    let setting = Setting::existing(run)?.training_on(&args.training);
+    let scratch: Scratch = args.scratch.clone().into();
     let mut journal = Journal::open(&setting.folder.journal(), &setting.space)?;
     let networks = sample(&setting, &journal, count)?;
     let table = LatencyTable::load(&setting.folder.table())?;

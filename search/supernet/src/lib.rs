@@ -21,6 +21,7 @@
 
 mod allocator;
 mod checkpoint;
+mod cuda;
 mod depthwise;
 mod elastic;
 mod elastic_block;

@@ -5,19 +5,27 @@ use netfit_search::job::Training;
 use netfit_spaces::Space;
 use tch::Device;
 
-use crate::{Error, Result};
+use crate::{Error, Result, cuda};
 
 /// The device that a name stands for.
 ///
 /// # Errors
 /// An unknown name, or a GPU that is not there: never a silent fall-back to the CPU.
 pub fn device(name: &str) -> Result<Device> {
-    let fail = |reason: &str| Error::Device { device: name.to_owned(), reason: reason.to_owned() };
-    match name.strip_prefix("cuda:").map(str::parse::<usize>) {
-        None if name == "cpu" => Ok(Device::Cpu),
-        Some(Ok(index)) if (index as i64) < tch::Cuda::device_count() => Ok(Device::Cuda(index)),
-        Some(Ok(_)) => Err(fail("libtorch finds no such GPU here")),
-        _ => Err(fail("expected `cpu` or `cuda:N`")),
+    let fail = |reason: String| Error::Device { device: name.to_owned(), reason };
+    let index = match name.strip_prefix("cuda:").map(str::parse::<usize>) {
+        None if name == "cpu" => return Ok(Device::Cpu),
+        Some(Ok(index)) => index,
+        _ => return Err(fail("expected `cpu` or `cuda:N`".to_owned())),
+    };
+    cuda::open()
+        .map_err(|reason| fail(format!("libtorch's CUDA part cannot be opened: {reason}")))?;
+    match usize::try_from(tch::Cuda::device_count()).unwrap_or(0) {
+        0 => Err(fail("libtorch finds no GPU here".to_owned())),
+        count if index >= count => {
+            Err(fail(format!("the last GPU that libtorch finds here is `cuda:{}`", count - 1)))
+        }
+        _ => Ok(Device::Cuda(index)),
     }
 }
 
