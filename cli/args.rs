@@ -129,8 +129,8 @@ pub(crate) struct Profile {
     /// A preset or a TOML file.
     #[arg(long)]
     pub(crate) space: String,
-    /// What it is measured on: cpu, cpu:threads=2, cpu:threads=2,batch=8. Several: one table for each, one after
-    /// the other.
+    /// What it is measured on: cpu, cpu:threads=2,batch=8, cuda:0, cuda:0,batch=8,precision=fp16 (or fp32, tf32,
+    /// bf16), cuda:0,cache=cold. Several: one table for each, one after the other.
     #[arg(long = "device", value_name = "DEVICE", default_value = "cpu")]
     pub(crate) devices: Vec<String>,
     #[command(flatten)]

@@ -211,7 +211,14 @@ impl DeviceConfig {
                 self.kind
             )
         })?;
-        Ok(DeviceSpec::new(kind, self.threads, self.batch))
+        if kind != DeviceKind::Cpu {
+            bail!(
+                "[device] kind `{}`: a run delivers an ONNX file and measures it in ONNX Runtime, expected `cpu`; hint: \
+                 `netfit profile` and `netfit search` work for GPUs, and `[training] device` trains on one",
+                self.kind
+            );
+        }
+        Ok(DeviceSpec::cpu(self.threads, self.batch))
     }
 }
 

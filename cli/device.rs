@@ -1,19 +1,23 @@
-//! Devices as text: `cpu`, `cpu:threads=2`, `cpu:threads=2,batch=8`.
+//! Devices as text: `cpu`, `cpu:threads=2,batch=8`, `cuda:0`, `cuda:0,batch=8,precision=fp16`.
 
 use std::{fmt, ops::RangeInclusive, str::FromStr};
 
-use anyhow::{Error, Result, anyhow, bail};
+use anyhow::{Context as _, Error, Result, anyhow, bail};
+use netfit_latency_tables::Fingerprint;
+use netfit_profiler::{CUDA, CudaOptions, Precision};
 
 const THREADS: RangeInclusive<u16> = 1..=1024;
 const BATCH: RangeInclusive<u16> = 1..=4096;
-const EXAMPLE: &str = "cpu:threads=2,batch=8";
+const EXAMPLE: &str = "cpu:threads=2,batch=8 or cuda:0,batch=8,precision=fp16";
 
-/// The execution provider that is measured.
+/// What is measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum DeviceKind {
     /// ONNX Runtime's CPU provider.
     #[default]
     Cpu,
+    /// libtorch on the GPU of this number.
+    Cuda(usize),
 }
 
 impl FromStr for DeviceKind {
@@ -22,7 +26,10 @@ impl FromStr for DeviceKind {
     fn from_str(text: &str) -> Result<Self> {
         match text {
             "cpu" => Ok(Self::Cpu),
-            _ => bail!("this build profiles `cpu` only"),
+            _ => match text.strip_prefix("cuda:").map(str::parse) {
+                Some(Ok(gpu)) => Ok(Self::Cuda(gpu)),
+                _ => bail!("expected `cpu` or `cuda:NUMBER`"),
+            },
         }
     }
 }
@@ -31,24 +38,34 @@ impl fmt::Display for DeviceKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cpu => f.write_str("cpu"),
+            Self::Cuda(gpu) => write!(f, "cuda:{gpu}"),
         }
     }
 }
 
-/// A device and its parameters; those that are not given are 1.
+/// A device and its parameters; those that are not given are 1, fp32 and warm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DeviceSpec {
     pub(crate) kind: DeviceKind,
-    /// Threads that one inference may use.
+    /// Threads that one inference may use, on a processor.
     threads: Option<u16>,
     /// Images a call.
     batch: Option<u16>,
+    /// The numbers that a GPU computes with.
+    precision: Option<Precision>,
+    /// Whether a GPU's cache is flushed before each call.
+    cold: Option<bool>,
 }
 
 impl DeviceSpec {
-    /// A device with both parameters.
-    pub(crate) fn new(kind: DeviceKind, threads: u16, batch: u16) -> Self {
-        Self { kind, threads: Some(threads), batch: Some(batch) }
+    /// A device with no parameters.
+    pub(crate) fn new(kind: DeviceKind) -> Self {
+        Self { kind, ..Self::default() }
+    }
+
+    /// A processor with both parameters.
+    pub(crate) fn cpu(threads: u16, batch: u16) -> Self {
+        Self { threads: Some(threads), batch: Some(batch), ..Self::default() }
     }
 
     pub(crate) fn threads(self) -> u16 {
@@ -59,8 +76,39 @@ impl DeviceSpec {
         self.batch.unwrap_or(1)
     }
 
+    /// What the GPU `gpu` is asked to do.
+    pub(crate) fn cuda(self, gpu: usize) -> CudaOptions {
+        CudaOptions {
+            gpu,
+            batch: usize::from(self.batch()),
+            precision: self.precision.unwrap_or_default(),
+            flush: self.cold.unwrap_or_default(),
+        }
+    }
+
+    /// The device that a table's fingerprint is of, on this machine; of several GPUs, the first that CUDA shows.
+    pub(crate) fn of(fingerprint: &Fingerprint) -> Result<Self> {
+        let batch = Some(u16::try_from(fingerprint.batch)?);
+        let Some(cache) = fingerprint.provider.strip_prefix(CUDA) else {
+            let threads = Some(u16::try_from(fingerprint.threads)?);
+            return Ok(Self { threads, batch, ..Self::default() });
+        };
+        let precision =
+            Precision::ALL.into_iter().find(|known| known.long_name() == fingerprint.precision);
+        Ok(Self {
+            kind: DeviceKind::Cuda(0),
+            batch,
+            precision,
+            cold: Some(!cache.is_empty()),
+            ..Self::default()
+        })
+    }
+
     /// Takes from `--threads` and `--batch` what it does not say itself; a contradiction is an error.
     pub(crate) fn complete(self, threads: Option<u16>, batch: Option<u16>) -> Result<Self> {
+        if self.kind != DeviceKind::Cpu && threads.is_some() {
+            bail!("--device `{self}` has no --threads; hint: leave them away");
+        }
         let one = |name: &str, own: Option<u16>, option: Option<u16>| match (own, option) {
             (Some(own), Some(option)) if own != option => Err(anyhow!(
                 "--device `{self}` contradicts --{name} {option}; hint: leave one of them away"
@@ -68,7 +116,7 @@ impl DeviceSpec {
             _ => Ok(own.or(option)),
         };
         let threads = one("threads", self.threads, threads)?;
-        Ok(Self { kind: self.kind, threads, batch: one("batch", self.batch, batch)? })
+        Ok(Self { threads, batch: one("batch", self.batch, batch)?, ..self })
     }
 
     /// As a part of a file's name: `cpu-threads2-batch8`.
@@ -78,8 +126,47 @@ impl DeviceSpec {
 
     /// Whether both are one device, whatever they spell out.
     pub(crate) fn same(self, other: Self) -> bool {
-        let all = |spec: Self| (spec.kind, spec.threads(), spec.batch());
+        let all = |spec: Self| (spec.kind, spec.threads(), spec.cuda(0));
         all(self) == all(other)
+    }
+
+    /// Takes `name=value`.
+    fn set(&mut self, name: &str, value: &str) -> Result<()> {
+        let gpu = self.kind != DeviceKind::Cpu;
+        let number = |range: RangeInclusive<u16>| {
+            let found = value.parse().ok().filter(|number| range.contains(number));
+            found.with_context(|| {
+                format!(
+                    "expected {name} from {} to {}, found `{value}`",
+                    range.start(),
+                    range.end()
+                )
+            })
+        };
+        let again = match name {
+            "threads" if !gpu => self.threads.replace(number(THREADS)?).is_some(),
+            "batch" => self.batch.replace(number(BATCH)?).is_some(),
+            "precision" if gpu => {
+                let known = Precision::ALL.into_iter().find(|known| known.name() == value);
+                let names = Precision::ALL.map(Precision::name).join(", ");
+                let found = known
+                    .with_context(|| format!("expected {name} of {names}, found `{value}`"))?;
+                self.precision.replace(found).is_some()
+            }
+            "cache" if gpu => {
+                let cold = match value {
+                    "warm" => false,
+                    "cold" => true,
+                    _ => bail!("expected {name} of warm, cold, found `{value}`"),
+                };
+                self.cold.replace(cold).is_some()
+            }
+            _ => bail!("unknown parameter `{name}`"),
+        };
+        if again {
+            bail!("`{name}` is given twice");
+        }
+        Ok(())
     }
 }
 
@@ -92,23 +179,18 @@ impl FromStr for DeviceSpec {
 }
 
 fn parse(text: &str) -> Result<DeviceSpec> {
-    let (kind, parameters) =
-        text.split_once(':').map_or((text, None), |(kind, rest)| (kind, Some(rest)));
+    // A GPU's number follows a colon, so its parameters follow a comma.
+    let gpu = text.strip_prefix("cuda:");
+    let end = match gpu {
+        Some(rest) => rest.find(',').map(|at| text.len() - rest.len() + at),
+        None => text.find(':'),
+    };
+    let (kind, parameters) = end.map_or((text, None), |at| (&text[..at], Some(&text[at + 1..])));
     let mut spec = DeviceSpec { kind: kind.parse()?, ..DeviceSpec::default() };
     for parameter in parameters.into_iter().flat_map(|all| all.split(',')) {
-        let Some((name, value)) = parameter.split_once('=') else {
-            bail!("expected NAME=NUMBER, found `{parameter}`");
-        };
-        let (place, range) = match name {
-            "threads" => (&mut spec.threads, THREADS),
-            "batch" => (&mut spec.batch, BATCH),
-            _ => bail!("unknown parameter `{name}`"),
-        };
-        let Some(number) = value.parse().ok().filter(|number| range.contains(number)) else {
-            bail!("expected {name} from {} to {}, found `{value}`", range.start(), range.end());
-        };
-        if place.replace(number).is_some() {
-            bail!("`{name}` is given twice");
+        match parameter.split_once('=') {
+            Some((name, value)) => spec.set(name, value)?,
+            None => bail!("expected NAME=VALUE, found `{parameter}`"),
         }
     }
     Ok(spec)
@@ -117,10 +199,18 @@ fn parse(text: &str) -> Result<DeviceSpec> {
 impl fmt::Display for DeviceSpec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.kind)?;
-        let parameters = [("threads", self.threads), ("batch", self.batch)];
-        let given = parameters.iter().filter_map(|(name, value)| Some((name, (*value)?)));
-        for (index, (name, value)) in given.enumerate() {
-            write!(f, "{}{name}={value}", if index == 0 { ':' } else { ',' })?;
+        let parameters = [
+            ("threads", self.threads.map(|number| number.to_string())),
+            ("batch", self.batch.map(|number| number.to_string())),
+            ("precision", self.precision.map(|precision| precision.name().to_owned())),
+            ("cache", self.cold.map(|cold| if cold { "cold" } else { "warm" }.to_owned())),
+        ];
+        let mut separator = if self.kind == DeviceKind::Cpu { ':' } else { ',' };
+        for (name, value) in parameters {
+            if let Some(value) = value {
+                write!(f, "{separator}{name}={value}")?;
+                separator = ',';
+            }
         }
         Ok(())
     }
@@ -147,17 +237,39 @@ mod tests {
             assert_eq!((spec.threads(), spec.batch()), (threads, batch));
         }
         assert_eq!(spec("cpu:batch=8,threads=2").to_string(), "cpu:threads=2,batch=8");
+        for (text, name, options) in [
+            ("cuda:0", "cuda-0", (0, 1, Precision::Fp32, false)),
+            ("cuda:3,batch=64", "cuda-3-batch64", (3, 64, Precision::Fp32, false)),
+            (
+                "cuda:1,batch=8,precision=bf16,cache=cold",
+                "cuda-1-batch8-precisionbf16-cachecold",
+                (1, 8, Precision::Bf16, true),
+            ),
+        ] {
+            let spec = spec(text);
+            assert_eq!((spec.to_string(), spec.name()), (text.to_owned(), name.to_owned()));
+            let DeviceKind::Cuda(gpu) = spec.kind else { panic!("{text}") };
+            let (gpu, batch, precision, flush) = (gpu, options.1, options.2, options.3);
+            assert_eq!(gpu, options.0);
+            assert_eq!(spec.cuda(gpu), CudaOptions { gpu, batch, precision, flush });
+        }
     }
 
     #[test]
     fn what_is_no_device_is_named_with_a_remedy() {
         for (text, reason) in [
             ("cpu:cores=2", "unknown parameter `cores`"),
-            ("cuda:0", "this build profiles `cpu` only"),
-            ("", "this build profiles `cpu` only"),
-            ("cpu:", "expected NAME=NUMBER, found ``"),
-            ("cpu:2", "expected NAME=NUMBER, found `2`"),
-            ("cpu:threads=2,", "expected NAME=NUMBER, found ``"),
+            ("cuda", "expected `cpu` or `cuda:NUMBER`"),
+            ("cuda:", "expected `cpu` or `cuda:NUMBER`"),
+            ("cuda:x", "expected `cpu` or `cuda:NUMBER`"),
+            ("", "expected `cpu` or `cuda:NUMBER`"),
+            ("cpu:", "expected NAME=VALUE, found ``"),
+            ("cpu:2", "expected NAME=VALUE, found `2`"),
+            ("cpu:threads=2,", "expected NAME=VALUE, found ``"),
+            ("cpu:precision=fp16", "unknown parameter `precision`"),
+            ("cuda:0,threads=2", "unknown parameter `threads`"),
+            ("cuda:0,precision=int8", "expected precision of fp32, tf32, fp16, bf16, found `int8`"),
+            ("cuda:0,cache=hot", "expected cache of warm, cold, found `hot`"),
             ("cpu:threads=0", "expected threads from 1 to 1024, found `0`"),
             ("cpu:threads=1025", "expected threads from 1 to 1024, found `1025`"),
             ("cpu:batch=4097", "expected batch from 1 to 4096, found `4097`"),
@@ -166,7 +278,7 @@ mod tests {
             ("cpu:batch=2,batch=2", "`batch` is given twice"),
         ] {
             let message = text.parse::<DeviceSpec>().unwrap_err().to_string();
-            let expected = format!("--device `{text}`: {reason}; hint: cpu:threads=2,batch=8");
+            let expected = format!("--device `{text}`: {reason}; hint: {EXAMPLE}");
             assert_eq!(message, expected);
         }
     }
@@ -178,6 +290,9 @@ mod tests {
         assert_eq!(both, spec("cpu:threads=2,batch=8"));
         let message = spec("cpu:batch=4").complete(None, Some(8)).unwrap_err().to_string();
         assert!(message.contains("--device `cpu:batch=4` contradicts --batch 8"), "{message}");
+        let message = spec("cuda:0").complete(Some(2), None).unwrap_err().to_string();
+        assert!(message.contains("has no --threads"), "{message}");
+        assert!(spec("cuda:0").same(spec("cuda:0,cache=warm,precision=fp32")));
         assert!(spec("cpu").same(spec("cpu:batch=1")) && !spec("cpu").same(spec("cpu:batch=2")));
     }
 }

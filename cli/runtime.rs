@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use atomic_write_file::AtomicWriteFile;
-use netfit_profiler::CpuDevice;
+use netfit_profiler::{CpuDevice, CudaDevice, Device};
 
 use crate::device::{DeviceKind, DeviceSpec};
 
@@ -92,16 +92,16 @@ pub(crate) fn serve_device() -> Result<()> {
 }
 
 /// Starts a process of its own for the device.
-pub(crate) fn device(spec: DeviceSpec) -> Result<CpuDevice> {
+pub(crate) fn device(spec: DeviceSpec) -> Result<Box<dyn Device>> {
     match spec.kind {
         DeviceKind::Cpu => {
             let program = std::env::current_exe().context("cannot tell where this program is")?;
-            Ok(CpuDevice::start(
-                &program,
-                &["device-worker"],
-                usize::from(spec.threads()),
-                usize::from(spec.batch()),
-            )?)
+            let (threads, batch) = (usize::from(spec.threads()), usize::from(spec.batch()));
+            Ok(Box::new(CpuDevice::start(&program, &["device-worker"], threads, batch)?))
+        }
+        DeviceKind::Cuda(gpu) => {
+            let program = torch_program()?;
+            Ok(Box::new(CudaDevice::start(&program, &["device-worker"], spec.cuda(gpu))?))
         }
     }
 }

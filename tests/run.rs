@@ -84,10 +84,9 @@ fn where_it_trains_is_checked_first() {
     images(&data, 96, 9);
     let config = configure(folder.path(), "90% of full", "");
     let out = folder.path().join("out");
-    for (device, expected) in [
-        ("gpu", "training device `gpu`: expected `cpu` or `cuda:N`"),
-        ("cuda:99", "training device `cuda:99`: "),
-    ] {
+    for (device, expected) in
+        [("gpu", "device `gpu`: expected `cpu` or `cuda:N`"), ("cuda:99", "device `cuda:99`: ")]
+    {
         for command in ["run", "train"] {
             let arguments = [command, &config, "--out", text(&out), "--train-device", device];
             let message = advice(&arguments);

@@ -1,37 +1,84 @@
 //! `netfit devices`: what can be profiled here.
 
 use anyhow::Result;
-use netfit_profiler::Device as _;
+use netfit_profiler::{Driver, Gpu};
+use serde::Serialize;
 use serde_json::json;
 
-use crate::{device::DeviceSpec, output, runtime};
+use crate::{
+    device::{DeviceKind, DeviceSpec},
+    output, runtime,
+};
+
+/// A device, and why it cannot be used, if so.
+#[derive(Serialize)]
+struct Found {
+    device: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gpu: Option<Gpu>,
+    fingerprint: Option<netfit_latency_tables::Fingerprint>,
+    unusable: Option<String>,
+}
 
 pub(crate) fn execute(as_json: bool) -> Result<()> {
-    let mut rows = Vec::new();
-    match runtime::device(DeviceSpec::default()) {
-        Ok(device) => rows.push(("cpu", device.fingerprint(), None)),
-        Err(error) => return Err(error),
+    let mut found = vec![Found::of(DeviceSpec::default(), None)];
+    let gpus = Driver::open().and_then(|driver| driver.gpus());
+    match gpus {
+        Ok(gpus) => found.extend(gpus.into_iter().map(|gpu| {
+            let kind = DeviceKind::Cuda(gpu.index);
+            Found::of(DeviceSpec::new(kind), Some(gpu))
+        })),
+        Err(error) => found.push(Found {
+            device: "cuda".to_owned(),
+            gpu: None,
+            fingerprint: None,
+            unusable: Some(error.to_string()),
+        }),
     }
     if as_json {
-        let devices: Vec<_> = rows
-            .iter()
-            .map(|(kind, fingerprint, reason): &(&str, _, Option<String>)| {
-                json!({"device": kind, "fingerprint": fingerprint, "unusable": reason})
-            })
-            .collect();
-        return output::json(&json!({ "devices": devices }));
+        return output::json(&json!({ "devices": found }));
     }
-    let rows: Vec<Vec<String>> = rows
-        .into_iter()
-        .map(|(kind, fingerprint, _)| {
-            vec![
-                kind.to_owned(),
-                fingerprint.processor,
-                fingerprint.cores.to_string(),
-                format!("{} {}", fingerprint.runtime, fingerprint.runtime_version),
-                fingerprint.provider,
-            ]
-        })
-        .collect();
-    output::table(&["device", "processor", "cores", "runtime", "provider"], &rows)
+    let rows: Vec<Vec<String>> = found.iter().map(Found::row).collect();
+    output::table(&["device", "processor", "cores", "runtime", "provider", "memory"], &rows)?;
+    for found in &found {
+        if let Some(reason) = &found.unusable {
+            output::text(&format!("{} cannot be used: {reason}", found.device))?;
+        }
+    }
+    Ok(())
+}
+
+impl Found {
+    /// Opens the device to see whether it can be used.
+    fn of(spec: DeviceSpec, gpu: Option<Gpu>) -> Self {
+        let device = spec.to_string();
+        match runtime::device(spec) {
+            Ok(opened) => {
+                Self { device, gpu, fingerprint: Some(opened.fingerprint()), unusable: None }
+            }
+            Err(error) => {
+                Self { device, gpu, fingerprint: None, unusable: Some(error.to_string()) }
+            }
+        }
+    }
+
+    fn row(&self) -> Vec<String> {
+        let of = |text: &dyn Fn(&netfit_latency_tables::Fingerprint) -> String| {
+            self.fingerprint.as_ref().map(text)
+        };
+        let gpu = |text: &dyn Fn(&Gpu) -> String| self.gpu.as_ref().map(text);
+        let or_none = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let capability = |gpu: &Gpu| {
+            let (major, minor) = gpu.compute_capability;
+            format!("{} (compute capability {major}.{minor})", gpu.name)
+        };
+        vec![
+            self.device.clone(),
+            or_none(gpu(&capability).or_else(|| of(&|found| found.processor.clone()))),
+            or_none(of(&|found| found.cores.to_string())),
+            or_none(of(&|found| format!("{} {}", found.runtime, found.runtime_version))),
+            or_none(of(&|found| found.provider.clone())),
+            or_none(gpu(&|gpu| format!("{} MiB", gpu.memory_bytes >> 20))),
+        ]
+    }
 }

@@ -22,7 +22,7 @@ pub(crate) fn execute(args: &Measure, as_json: bool) -> Result<()> {
     let options = MeasureOptions { samples: args.samples, dimensions, ..MeasureOptions::default() };
     let mut device = runtime::device(spec)?;
     let mut progress = Progress::new();
-    let measured = measure(&args.model, &mut device, &options, &mut progress.of_profiler())?;
+    let measured = measure(&args.model, device.as_mut(), &options, &mut progress.of_profiler())?;
     progress.finish();
     if as_json {
         return output::json(&measured);

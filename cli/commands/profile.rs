@@ -106,7 +106,7 @@ fn measure(args: &Profile, target: &Target, space: &Space) -> Result<LatencyTabl
         progress.line(&target.device.to_string());
     }
     make_folder_of(&target.table)?;
-    let table = profile(space, &mut device, &options, &mut progress.of_profiler())?;
+    let table = profile(space, device.as_mut(), &options, &mut progress.of_profiler())?;
     progress.finish();
     table.save(&target.table)?;
     remove(&journal)?;

@@ -143,9 +143,12 @@ fn machine(hygiene: &Hygiene) -> String {
     let reasons =
         if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
     let load = hygiene.load.map_or_else(|| "-".to_owned(), |load| format!("{load:.2} cores"));
+    let bound = hygiene.launch_bound.map_or_else(String::new, |share| {
+        format!("; launch-bound in {}", format::percent(Some(share)))
+    });
     format!(
         "{verdict}: {} bursts, {} repeated{reasons}, {} disturbed, {} on a shared core; {} calls replaced; \
-         reference drift {}, other load {load}, frequency change {}",
+         reference drift {}, other load {load}, frequency change {}{bound}",
         hygiene.bursts,
         hygiene.repeated,
         hygiene.disturbed,

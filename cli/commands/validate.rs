@@ -2,13 +2,13 @@
 
 use anyhow::{Result, bail};
 use netfit_latency_tables::{LatencyTable, NetworkTiming, Validation};
-use netfit_profiler::{Device as _, ProfileOptions, TimedNetworks, validate};
+use netfit_profiler::{ProfileOptions, TimedNetworks, validate};
 use netfit_spaces::Space;
 
 use crate::{
     args::Validate,
     commands::profile,
-    device::{DeviceKind, DeviceSpec},
+    device::DeviceSpec,
     format, output,
     progress::Progress,
     runtime::{self, check_writable},
@@ -20,12 +20,10 @@ pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
     let space = Space::load(args.space.as_deref().unwrap_or(&table.space_name))?;
     table.check_space(&space)?;
     let fingerprint = &table.fingerprint;
-    let (Ok(threads), Ok(batch)) =
-        (u16::try_from(fingerprint.threads), u16::try_from(fingerprint.batch))
-    else {
+    let Ok(spec) = DeviceSpec::of(fingerprint) else {
         bail!("`{}`: expected threads and batch below 65,536", args.table.display());
     };
-    let mut device = runtime::device(DeviceSpec::new(DeviceKind::Cpu, threads, batch))?;
+    let mut device = runtime::device(spec)?;
     if !args.force {
         table.check_device(&device.fingerprint())?;
     }
@@ -42,7 +40,7 @@ pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
     let (validation, timed) = validate(
         &table,
         &space,
-        &mut device,
+        device.as_mut(),
         usize::from(args.networks),
         &options,
         &mut progress.of_profiler(),

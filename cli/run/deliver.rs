@@ -51,7 +51,7 @@ pub(crate) fn deliver(
     let (timings, hygiene) = time_files(
         table,
         &setting.space,
-        &mut device,
+        device.as_mut(),
         &paths,
         &options,
         &mut progress.of_profiler(),
@@ -62,7 +62,7 @@ pub(crate) fn deliver(
         candidate.latency_mad_s = Some(timing.mad_s);
         candidate.latency_measured_normalised_s = Some(timing.normalised_s);
         if let Some(percentile) = setting.config.tail() {
-            let seconds = tail(path, percentile, &mut device, progress)?;
+            let seconds = tail(path, percentile, device.as_mut(), progress)?;
             candidate.latency_measured_s = Some(seconds);
             candidate.latency_measured_normalised_s =
                 Some(seconds * timing.normalised_s / timing.seconds);

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::{Context as _, Result, anyhow};
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::TableLatency;
-use netfit_profiler::{Device as _, ProfileOptions, Protocol, profile, time_networks};
+use netfit_profiler::{ProfileOptions, Protocol, profile, time_networks};
 use netfit_search::Budget;
 use serde::{Deserialize, Serialize};
 
@@ -48,7 +48,7 @@ pub(crate) fn table(
         journal: Some(journal.clone()),
         ..ProfileOptions::default()
     };
-    let table = profile(&setting.space, &mut device, &options, &mut progress.of_profiler());
+    let table = profile(&setting.space, device.as_mut(), &options, &mut progress.of_profiler());
     // Its own hint names an option that a run does not have.
     let table = table.map_err(|error| match error {
         netfit_profiler::Error::Journal { path, reason } => {
@@ -116,7 +116,7 @@ fn full_network(
     let timed = time_networks(
         table,
         &setting.space,
-        &mut device,
+        device.as_mut(),
         &largest,
         &options,
         &mut progress.of_profiler(),

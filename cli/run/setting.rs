@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use netfit_data::{Splits, load};
-use netfit_profiler::CpuDevice;
+use netfit_profiler::Device;
 use netfit_search::{
     TorchProcess,
     job::{Open, Scratch},
@@ -71,7 +71,7 @@ impl Setting {
     }
 
     /// Starts the process that measures.
-    pub(crate) fn device(&self) -> Result<CpuDevice> {
+    pub(crate) fn device(&self) -> Result<Box<dyn Device>> {
         runtime::device(self.config.device.spec()?)
     }
 }

@@ -29,6 +29,9 @@ pub struct Hygiene {
     /// Largest relative change of the processor's frequency; none where the system does not show it.
     #[serde(default)]
     pub frequency_change: Option<f64>,
+    /// Largest share of a process's bursts in which a GPU waited for its host to launch kernels; none for processors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launch_bound: Option<f64>,
     /// How many bursts were thrown away for each reason: `load`, `shared core`, `drift`, `outlier`, `frequency`.
     #[serde(default)]
     pub repeated_for: BTreeMap<String, usize>,
@@ -62,6 +65,7 @@ impl Hygiene {
             reference_drift: self.reference_drift.max(other.reference_drift),
             load: larger(self.load, other.load),
             frequency_change: larger(self.frequency_change, other.frequency_change),
+            launch_bound: larger(self.launch_bound, other.launch_bound),
             repeated_for,
         }
     }
@@ -82,6 +86,7 @@ pub(crate) mod tests {
             reference_drift: 0.0,
             load: None,
             frequency_change: None,
+            launch_bound: None,
             repeated_for: BTreeMap::new(),
         }
     }
@@ -100,6 +105,7 @@ pub(crate) mod tests {
             reference_drift: 0.01,
             load: Some(0.5),
             frequency_change: None,
+            launch_bound: Some(0.25),
             repeated_for: reasons(2, 1),
         };
         let quiet = Hygiene { load: Some(0.1), repeated_for: reasons(1, 0), ..hygiene() };

@@ -166,6 +166,7 @@ mod tests {
                 reference_drift: 0.0,
                 load: None,
                 frequency_change: None,
+                launch_bound: None,
                 repeated_for: BTreeMap::new(),
             },
             calibration_networks: Vec::new(),

@@ -1,6 +1,5 @@
 //! ONNX Runtime's CPU provider, in a process of its own.
 
-mod connection;
 mod exported;
 
 use std::{
@@ -13,10 +12,11 @@ use netfit_spaces::Network;
 use tempfile::TempDir;
 
 use crate::{
-    BlockTimes, Burst, Device, Error, Model, Ran, Result, runtime, trace,
-    worker::{Answer, Request},
+    BlockTimes, Burst, Device, Error, Model, Ran, Result,
+    connection::{Connection, Launch},
+    conversation::{Answer, Request},
+    runtime, trace,
 };
-use connection::{Connection, Launch};
 use exported::Exported;
 
 /// ONNX Runtime's CPU provider. Every restart starts a process with one pool of threads and nothing else in it.
@@ -55,7 +55,10 @@ impl CpuDevice {
     /// The same with the measuring process as a thread of this one: for tests, which have no program to start.
     #[cfg(test)]
     pub(crate) fn in_thread(threads: usize, batch: usize) -> Result<Self> {
-        Self::launched(Launch::Thread, threads, batch)
+        let server = |input: &mut dyn std::io::BufRead, output: &mut dyn std::io::Write| {
+            crate::worker::serve(input, output)
+        };
+        Self::launched(Launch::Thread(server), threads, batch)
     }
 
     fn launched(launch: Launch, threads: usize, batch: usize) -> Result<Self> {

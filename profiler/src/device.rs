@@ -90,10 +90,14 @@ pub struct Ran {
     pub others_s: Option<f64>,
     /// The processor's frequency right after the burst, where the system tells it.
     pub hertz: Option<f64>,
+    /// Whether most calls took as long as the host needs to launch their kernels, so that a faster GPU would gain nothing;
+    /// none for processors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub launch_bound: Option<bool>,
 }
 
 /// Where the time of a network's calls went.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct BlockTimes {
     /// For each block of the network the seconds of each timed call.
     pub blocks: Vec<Vec<f64>>,

@@ -26,6 +26,9 @@ pub enum Error {
     /// ONNX Runtime refuses something.
     #[error("ONNX Runtime: {0}")]
     Runtime(String),
+    /// No GPU.
+    #[error("{0}; hint: `cpu` always works")]
+    Gpu(String),
     /// A model that cannot be run.
     #[error("model `{path}`: {reason}")]
     Model {

@@ -141,7 +141,8 @@ impl Device for FakeDevice {
             let sharing = self.shared.iter().any(|range| range.contains(&index));
             let shared = if sharing { calls.len() } else { 0 };
             let others_s = Some(load * elapsed_s);
-            ran.push(Ran { calls, shared, replaced: 0, elapsed_s, others_s, hertz: None });
+            let (replaced, hertz, launch_bound) = (0, None, None);
+            ran.push(Ran { calls, shared, replaced, elapsed_s, others_s, hertz, launch_bound });
         }
         Ok(ran)
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     Error, ProfileOptions, Protocol, Result,
     levels::Levels,
-    samples::{Bursts, Sample, frequency_changes, moments},
+    samples::{Bursts, Sample, frequency_changes, launch_bound, moments},
 };
 
 /// Clean bursts of a model that are enough to do without its others.
@@ -57,6 +57,8 @@ pub(crate) struct Sitting {
     pub(crate) load: Option<f64>,
     /// Largest relative change of the frequency.
     pub(crate) frequency_change: Option<f64>,
+    /// Share of the bursts in which a GPU waited for its host.
+    pub(crate) launch_bound: Option<f64>,
 }
 
 /// How clean a part's or a sitting's bursts were.
@@ -71,6 +73,8 @@ pub(crate) struct Gate {
     pub(crate) replaced: usize,
     pub(crate) load: Option<f64>,
     pub(crate) frequency_change: Option<f64>,
+    #[serde(default)]
+    pub(crate) launch_bound: Option<f64>,
     pub(crate) drift: f64,
 }
 
@@ -127,6 +131,7 @@ impl Protocol {
             reasons.next().flatten().is_none() || clean[sample.model] < LEAST_CLEAN
         });
         let split = Levels::of(&moments(&samples), models);
+        let launch_bound = launch_bound(&samples);
         Sitting {
             samples,
             split,
@@ -137,6 +142,7 @@ impl Protocol {
             replaced,
             load,
             frequency_change,
+            launch_bound,
         }
     }
 }
@@ -154,6 +160,7 @@ impl Sitting {
             replaced: self.replaced,
             load: self.load,
             frequency_change: self.frequency_change,
+            launch_bound: self.launch_bound,
             drift: drift.fold(0.0, f64::max),
         }
     }
@@ -190,6 +197,7 @@ pub(crate) fn judge(gates: &[Gate], options: &ProfileOptions) -> Result<Hygiene>
         reference_drift: drift,
         load: largest(|gate| gate.load),
         frequency_change: largest(|gate| gate.frequency_change),
+        launch_bound: largest(|gate| gate.launch_bound),
         repeated_for,
     })
 }

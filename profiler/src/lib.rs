@@ -1,7 +1,7 @@
 //! Measures networks and blocks on devices and builds latency tables.
 //!
 //! A [`Device`] runs models and tells times: [`CpuDevice`] drives ONNX Runtime's CPU provider in a process of its own,
-//! [`FakeDevice`] needs no clock. [`profile`] makes a latency table of a search space, [`validate`] judges one on fresh
+//! [`CudaDevice`] libtorch on a GPU, [`FakeDevice`] needs no clock. [`profile`] makes a latency table of a search space, [`validate`] judges one on fresh
 //! networks, [`measure`] times any ONNX file. [`Session`] runs a model for its results.
 //!
 //! ```
@@ -17,13 +17,17 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod canary;
+mod connection;
+pub mod conversation;
 mod cpu;
+mod cuda;
 mod device;
 mod draw;
 mod error;
 mod fake;
 mod files;
 mod gate;
+mod gpu;
 mod journal;
 mod levels;
 mod measure;
@@ -44,12 +48,17 @@ pub mod worker;
 #[cfg(test)]
 mod conformance;
 
+#[doc(hidden)]
+pub use connection::Server;
 pub use cpu::CpuDevice;
+pub use cuda::{CUDA, CudaDevice, CudaOptions, Precision};
 pub use device::{BlockTimes, Burst, Device, Model, Progress, Ran};
 pub use error::{Error, Result};
 pub use fake::FakeDevice;
 pub use files::{FileTiming, time_files};
+pub use gpu::{Driver, Gpu};
 pub use measure::{MeasureOptions, Measurement, measure};
+pub use probe::Probe;
 pub use profile::{ProfileOptions, profile};
 pub use protocol::Protocol;
 pub use runtime::library;

@@ -7,19 +7,21 @@ const TICK_S: f64 = 0.01;
 
 /// A clock that also tells how much processor time others took since its last lap. Linux only: elsewhere nothing is
 /// known of others.
-pub(crate) struct Probe {
+#[derive(Debug)]
+pub struct Probe {
     time: Instant,
     busy_s: Option<f64>,
     own_s: Option<f64>,
 }
 
 impl Probe {
-    pub(crate) fn start() -> Self {
+    /// A clock that starts now.
+    pub fn start() -> Self {
         Self { time: Instant::now(), busy_s: busy_s(), own_s: own_s() }
     }
 
     /// Seconds since the start or the last lap, processor seconds of others in them, and the frequency now.
-    pub(crate) fn lap(&mut self) -> (f64, Option<f64>, Option<f64>) {
+    pub fn lap(&mut self) -> (f64, Option<f64>, Option<f64>) {
         let now = Self::start();
         let since = |later: Option<f64>, earlier: Option<f64>| Some(later? - earlier?);
         let others = since(since(now.busy_s, self.busy_s), since(now.own_s, self.own_s));

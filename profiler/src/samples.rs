@@ -29,6 +29,9 @@ pub(crate) struct Sample {
     pub(crate) others_s: Option<f64>,
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     pub(crate) hertz: Option<f64>,
+    /// Whether a GPU waited for its host.
+    #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
+    pub(crate) launch_bound: Option<bool>,
     /// Bursts of one launch were measured in a row in one process.
     #[serde(rename = "l")]
     pub(crate) launch: usize,
@@ -49,6 +52,7 @@ impl Sample {
                 elapsed_s: ran.elapsed_s,
                 others_s: ran.others_s,
                 hertz: ran.hertz,
+                launch_bound: ran.launch_bound,
                 launch,
                 burst,
             });
@@ -110,6 +114,13 @@ impl Bursts {
         let pairs = values.iter().zip(&self.counts);
         pairs.filter(|(_, counts)| **counts).map(|(value, _)| value.clone()).collect()
     }
+}
+
+/// Share of the bursts in which a GPU waited for its host, where that is told.
+pub(crate) fn launch_bound(samples: &[Sample]) -> Option<f64> {
+    let told: Vec<bool> = samples.iter().filter_map(|sample| sample.launch_bound).collect();
+    let bound = told.iter().filter(|bound| **bound).count();
+    (!told.is_empty()).then(|| bound as f64 / told.len() as f64)
 }
 
 /// The bursts as [`crate::levels::Levels`] takes them.

@@ -1,4 +1,4 @@
-//! The process in which models are timed: it answers requests, one JSON object a line, and does nothing else.
+//! The process in which ONNX Runtime's CPU provider is timed: it answers requests and does nothing else.
 
 use std::{
     collections::BTreeMap,
@@ -12,45 +12,14 @@ use ort::{
     environment::Environment,
     session::{Session, SessionInputValue},
 };
-use serde::{Deserialize, Serialize};
 
-use crate::{Burst, Error, Ran, Result, canary::Canary, probe::Probe, runtime, session};
-
-/// What the measuring process is asked. The first request is `Open`.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "request", rename_all = "kebab-case")]
-pub(crate) enum Request {
-    /// Loads ONNX Runtime with one pool of threads; `canary_s` is what the process before has told.
-    Open { library: PathBuf, threads: usize, canary_s: Option<f64> },
-    /// Loads a model and fills its inputs; with `record` the runtime writes its record to a file that starts so, and
-    /// the optimised model to `optimized`.
-    Load {
-        path: PathBuf,
-        dimensions: BTreeMap<String, usize>,
-        record: Option<PathBuf>,
-        optimized: Option<PathBuf>,
-    },
-    /// Runs bursts.
-    Time { bursts: Vec<Burst> },
-    /// Ends a model's record and drops the model.
-    Trace { model: usize },
-}
-
-/// What the measuring process answers, one for each request.
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(tag = "answer", rename_all = "kebab-case")]
-pub(crate) enum Answer {
-    /// To `Open`.
-    Opened { fingerprint: Fingerprint },
-    /// To `Load`.
-    Loaded { model: usize },
-    /// To `Time`: one for each burst, and how long an undisturbed canary takes.
-    Timed { ran: Vec<Ran>, canary_s: Option<f64> },
-    /// To `Trace`: the record's file, and which calls in it were timed.
-    Traced { record: PathBuf, timed: Vec<bool> },
-    /// To a request that failed.
-    Failed { message: String },
-}
+use crate::{
+    Burst, Error, Ran, Result,
+    canary::Canary,
+    conversation::{Answer, Request, converse},
+    probe::Probe,
+    runtime, session,
+};
 
 struct Held {
     session: Session,
@@ -70,20 +39,10 @@ struct Worker {
 ///
 /// # Errors
 /// A pipe that breaks. Failed requests are answered, they end nothing.
-pub fn serve(input: impl BufRead, mut output: impl Write) -> std::io::Result<()> {
+pub fn serve(input: impl BufRead, output: impl Write) -> std::io::Result<()> {
     let (probe, canary) = (Probe::start(), Canary::new(None));
     let mut worker = Worker { environment: None, models: Vec::new(), probe, canary };
-    for line in input.lines() {
-        let answer = match serde_json::from_str(&line?) {
-            Ok(request) => worker.answer(request),
-            Err(error) => Err(Error::Refused(format!("unknown request: {error}"))),
-        };
-        let answer = answer.unwrap_or_else(|error| Answer::Failed { message: error.to_string() });
-        serde_json::to_writer(&mut output, &answer)?;
-        output.write_all(b"\n")?;
-        output.flush()?;
-    }
-    Ok(())
+    converse(|request| worker.answer(request), input, output)
 }
 
 impl Worker {
@@ -104,7 +63,8 @@ impl Worker {
                     let held = held(&mut self.models, burst.model)?;
                     let (calls, shared, replaced) = held.burst(*burst, &mut self.canary)?;
                     let (elapsed_s, others_s, hertz) = self.probe.lap();
-                    Ok(Ran { calls, shared, replaced, elapsed_s, others_s, hertz })
+                    let launch_bound = None;
+                    Ok(Ran { calls, shared, replaced, elapsed_s, others_s, hertz, launch_bound })
                 });
                 let ran = ran.collect::<Result<_>>()?;
                 Ok(Answer::Timed { ran, canary_s: self.canary.floor_s() })
@@ -115,6 +75,9 @@ impl Worker {
                 let record = held.session.end_profiling()?.into();
                 self.models[model] = None;
                 Ok(Answer::Traced { record, timed })
+            }
+            Request::OpenCuda { .. } | Request::LoadNetwork { .. } => {
+                Err(Error::Refused("this process measures ONNX Runtime's CPU provider only".into()))
             }
         }
     }

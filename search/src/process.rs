@@ -37,6 +37,8 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn start(program: &Path) -> std::io::Result<Self> {
         let mut child = Command::new(program)
+            // GPUs have the numbers that the driver's own tools show.
+            .env("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

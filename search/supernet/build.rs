@@ -1,4 +1,4 @@
-//! Compiles the C++ shim, lets every program of this crate find libtorch at run time, and hands its path on.
+//! Compiles the C++ shims, lets every program of this crate find libtorch at run time, and hands its path on.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ fn main() {
         .warnings(false)
         // at::parallel_for is a header over OpenMP; without the flag it would run on one thread.
         .flag("-fopenmp")
-        .file("shim/depthwise.cpp")
+        .files(["shim/context.cpp", "shim/depthwise.cpp"])
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
         .compile("netfit_shim");

@@ -6,10 +6,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use netfit_export::{ModelInfo, Weights, to_onnx_at_batch};
-use netfit_spaces::{Network, Random};
+use netfit_export::{ModelInfo, to_onnx_at_batch};
+use netfit_spaces::Network;
 
-use crate::{Error, Result};
+use crate::{Error, Result, conversation::random_weights};
 
 /// Bytes that the files may take before they are removed.
 const MOST_BYTES: u64 = 8 << 30;
@@ -34,7 +34,7 @@ impl Exported {
         if let Some(path) = self.files.get(&text) {
             return Ok(path.clone());
         }
-        let weights = Weights::random(network, &mut Random::new(0, "weights of profiled networks"));
+        let weights = random_weights(network);
         let info = ModelInfo::unlabelled(network);
         let model = to_onnx_at_batch(network, &weights, &info, Some(batch))?;
         let bytes = model.len() as u64;

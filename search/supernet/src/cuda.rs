@@ -35,6 +35,7 @@ fn load(library: &CStr) -> Result<(), String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -27,7 +27,7 @@ pub enum Error {
         reason: String,
     },
     /// A device that is not there, or not known.
-    #[error("training device `{device}`: {reason}; hint: `cpu` always works: --train-device cpu")]
+    #[error("device `{device}`: {reason}; hint: `cpu` always works")]
     Device {
         /// The device as it was asked for.
         device: String,

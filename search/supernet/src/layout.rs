@@ -22,7 +22,7 @@ pub(crate) fn strides(shape: &[i64]) -> Vec<i64> {
 }
 
 /// A copy of `tensor` on `device` with [`strides`].
-pub(crate) fn channels_last(tensor: &Tensor, device: Device) -> Tensor {
+pub fn channels_last(tensor: &Tensor, device: Device) -> Tensor {
     let shape = tensor.size();
     let mut laid_out = Tensor::empty_strided(&shape, strides(&shape), (Kind::Float, device));
     laid_out.copy_(tensor);

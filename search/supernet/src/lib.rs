@@ -21,6 +21,7 @@
 
 mod allocator;
 mod checkpoint;
+mod context;
 mod cuda;
 mod depthwise;
 mod elastic;
@@ -49,8 +50,10 @@ mod training;
 
 pub use allocator::keep_large_buffers;
 pub use checkpoint::Place;
+pub use context::{allow_tf32, torch_version};
 pub use elastic::Supernet;
 pub use error::{Error, Result};
+pub use layout::channels_last;
 pub use parameters::Parameters;
 pub use proxyless::{Candidates, ProxylessTrainer};
 pub use schedule::{Open, Phase, phases};

@@ -25,6 +25,18 @@ enum LayerTensors {
     Linear(Tensor, Option<Tensor>),
 }
 
+impl LayerTensors {
+    fn all(&mut self) -> Vec<&mut Tensor> {
+        match self {
+            Self::Conv(filter, norm) => std::iter::once(filter).chain(norm).collect(),
+            Self::Folded(filter, bias) => vec![filter, bias],
+            Self::Gate(tensors) => tensors.iter_mut().collect(),
+            Self::Pool => Vec::new(),
+            Self::Linear(weight, bias) => std::iter::once(weight).chain(bias).collect(),
+        }
+    }
+}
+
 impl Standalone {
     /// The network with these weights, under the names that [`Network::weights`] lists.
     ///
@@ -112,6 +124,16 @@ impl Standalone {
         self
     }
 
+    /// The same with all tensors of another kind, for example 16-bit floating point.
+    pub fn of_kind(mut self, kind: Kind) -> Self {
+        for layer in self.tensors.iter_mut().flatten() {
+            for tensor in layer.all() {
+                *tensor = tensor.to_kind(kind);
+            }
+        }
+        self
+    }
+
     /// Its network.
     pub fn network(&self) -> &Network {
         &self.network
@@ -119,17 +141,34 @@ impl Standalone {
 
     /// Logits `[N, classes]` for normalised images `[N, C, H, W]` in channels-last order, without gradients.
     pub fn logits(&self, images: &Tensor) -> Tensor {
-        no_grad(|| self.forward(images, &mut Mode::Running))
+        self.logits_by_block(images, &mut || {})
+    }
+
+    /// The same; `after_block` is called after each block's last operation was given to the device.
+    pub fn logits_by_block(&self, images: &Tensor, after_block: &mut dyn FnMut()) -> Tensor {
+        no_grad(|| self.through(images, &mut Mode::Running, after_block))
     }
 
     /// Logits by the statistics that `mode` names; normalisations are numbered in order.
     pub(crate) fn forward(&self, images: &Tensor, mode: &mut Mode<'_>) -> Tensor {
+        self.through(images, mode, &mut || {})
+    }
+
+    fn through(
+        &self,
+        images: &Tensor,
+        mode: &mut Mode<'_>,
+        after_block: &mut dyn FnMut(),
+    ) -> Tensor {
         let mut x = images.shallow_clone();
         let (mut norms, last) = (0.., self.tensors.len() - 1);
         for (index, (block, tensors)) in self.network.blocks().iter().zip(&self.tensors).enumerate()
         {
             if index == last {
                 x = mode.dropout(x);
+            }
+            if !matches!(block.layers()[0].kind, LayerKind::Linear { .. }) {
+                x = image(x);
             }
             let input = x.shallow_clone();
             for (layer, tensors) in block.layers().iter().zip(tensors) {
@@ -153,9 +192,15 @@ impl Standalone {
                 };
             }
             x = ops::add_skip(x, &input, block);
+            after_block();
         }
         x
     }
+}
+
+/// Vectors as images of one pixel: a convolution or a pool may follow a pool or a linear layer.
+fn image(x: Tensor) -> Tensor {
+    if x.dim() == 2 { x.unsqueeze(-1).unsqueeze(-1) } else { x }
 }
 
 /// Whether a tensor is one that training does not learn by its gradient.

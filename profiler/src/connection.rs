@@ -11,24 +11,27 @@ use std::{
 
 use crate::{
     Error, Result,
-    worker::{Answer, Request},
+    conversation::{Answer, Request},
 };
 
 /// How much of standard error is kept.
 const TAIL: usize = 2000;
 
+/// A measuring process as a function: answers the requests of one pipe on another.
+pub type Server = fn(&mut dyn BufRead, &mut dyn Write) -> std::io::Result<()>;
+
 /// How the measuring process is started.
 #[derive(Debug)]
-pub(super) enum Launch {
+pub(crate) enum Launch {
     Process {
         program: PathBuf,
         arguments: Vec<String>,
     },
-    #[cfg(test)]
-    Thread,
+    /// As a thread of this process: for tests.
+    Thread(Server),
 }
 
-pub(super) struct Connection {
+pub(crate) struct Connection {
     program: String,
     input: Box<dyn Write + Send>,
     output: Box<dyn BufRead + Send>,
@@ -42,7 +45,7 @@ struct Process {
 }
 
 impl Connection {
-    pub(super) fn new(launch: &Launch) -> Result<Self> {
+    pub(crate) fn new(launch: &Launch) -> Result<Self> {
         match launch {
             Launch::Process { program, arguments } => {
                 let name = program.display().to_string();
@@ -52,6 +55,8 @@ impl Connection {
                 };
                 let mut child = Command::new(program)
                     .args(arguments)
+                    // GPUs have the numbers that the driver's own tools show.
+                    .env("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
                     .stdin(Stdio::piped())
                     .stdout(Stdio::piped())
                     .stderr(Stdio::piped())
@@ -71,12 +76,16 @@ impl Connection {
                     process: Some(Process { child, errors: kept, reader }),
                 })
             }
-            #[cfg(test)]
-            Launch::Thread => {
-                let (their_input, input) = std::io::pipe().unwrap();
-                let (output, their_output) = std::io::pipe().unwrap();
+            &Launch::Thread(server) => {
+                let pipe = || {
+                    std::io::pipe().map_err(|error| Error::Worker {
+                        program: "thread".into(),
+                        reason: format!("has no pipes: {error}"),
+                    })
+                };
+                let ((their_input, input), (output, mut their_output)) = (pipe()?, pipe()?);
                 std::thread::spawn(move || {
-                    crate::worker::serve(BufReader::new(their_input), their_output)
+                    server(&mut BufReader::new(their_input), &mut their_output)
                 });
                 Ok(Self {
                     program: "thread".into(),
@@ -89,7 +98,7 @@ impl Connection {
     }
 
     /// Sends a request and waits for its answer.
-    pub(super) fn ask(&mut self, request: &Request) -> Result<Answer> {
+    pub(crate) fn ask(&mut self, request: &Request) -> Result<Answer> {
         let mut line = String::new();
         let sent = serde_json::to_writer(&mut self.input, request)
             .map_err(std::io::Error::from)
@@ -109,7 +118,7 @@ impl Connection {
         }
     }
 
-    pub(super) fn unexpected(&self, answer: &Answer) -> Error {
+    pub(crate) fn unexpected(&self, answer: &Answer) -> Error {
         let mut found = format!("{answer:?}");
         found.truncate(found.floor_char_boundary(100));
         Error::Worker {

@@ -1,0 +1,173 @@
+//! A GPU, opened: where libtorch computes, and what it is.
+
+use std::{ffi::c_void, sync::Arc};
+
+use cudarc::driver::{CudaContext, sys::CUdevice_attribute};
+use netfit_latency_tables::Fingerprint;
+use netfit_profiler::{CudaOptions, Driver, Precision};
+use netfit_supernet::{allow_tf32, channels_last, device, torch_version};
+use tch::{Device, Kind, Tensor};
+
+use crate::{Error, Result, clock::Clock};
+
+/// What networks are timed on.
+pub(crate) struct Gpu {
+    pub(crate) device: Device,
+    pub(crate) kind: Kind,
+    pub(crate) batch: usize,
+    pub(crate) clock: Clock,
+    pub(crate) fingerprint: Fingerprint,
+    /// Twice as large as the second-level cache, if it is flushed.
+    flush: Option<Tensor>,
+    driver: Option<Driver>,
+    uuid: String,
+}
+
+impl Gpu {
+    /// Opens a GPU.
+    ///
+    /// # Errors
+    /// libtorch's CUDA part, the driver or the GPU is missing; libtorch computes on another stream than events are
+    /// recorded in.
+    pub(crate) fn open(options: CudaOptions) -> Result<Self> {
+        let device = device(&format!("cuda:{}", options.gpu))?;
+        let clock = Clock::of_gpu(options.gpu)?;
+        let Clock::Gpu { context, .. } = &clock else {
+            return Err(Error::Driver("the clock is not the GPU's".into()));
+        };
+        let context = Arc::clone(context);
+        check_stream(options.gpu)?;
+        tch::Cuda::cudnn_set_benchmark(true);
+        let driver = Driver::open().ok();
+        let fingerprint = fingerprint(&context, driver.as_ref(), options)?;
+        let flush = options.flush.then(|| cache(&context, device)).transpose()?;
+        let uuid = uuid(&context)?;
+        Ok(Self { clock, fingerprint, flush, driver, uuid, ..Self::of(device, options) })
+    }
+
+    /// The CPU in a GPU's place: what does not depend on a GPU can be tried on it.
+    #[cfg(test)]
+    pub(crate) fn none(options: CudaOptions) -> Self {
+        Self::of(Device::Cpu, options)
+    }
+
+    fn of(device: Device, options: CudaOptions) -> Self {
+        allow_tf32(options.precision == Precision::Tf32);
+        Self {
+            device,
+            kind: match options.precision {
+                Precision::Fp32 | Precision::Tf32 => Kind::Float,
+                Precision::Fp16 => Kind::Half,
+                Precision::Bf16 => Kind::BFloat16,
+            },
+            batch: options.batch,
+            clock: Clock::Host(Vec::new()),
+            fingerprint: Fingerprint {
+                processor: "none".into(),
+                cores: 1,
+                runtime: "libtorch".into(),
+                runtime_version: torch_version(),
+                provider: options.provider(),
+                threads: 1,
+                precision: options.precision.long_name().into(),
+                batch: options.batch,
+            },
+            flush: None,
+            driver: None,
+            uuid: String::new(),
+        }
+    }
+
+    /// Random images of this shape (channels, height, width), where and as the network takes them.
+    pub(crate) fn images(&self, [channels, height, width]: [usize; 3]) -> Tensor {
+        tch::manual_seed(0);
+        let shape = [self.batch, channels, height, width].map(|side| side as i64);
+        let images = Tensor::randn(shape, (Kind::Float, Device::Cpu));
+        channels_last(&images, self.device).to_kind(self.kind)
+    }
+
+    /// Empties the second-level cache of what a network left in it, if that is asked for.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        if let Some(buffer) = &mut self.flush {
+            let _ = buffer.zero_();
+            self.clock.wait()?;
+        }
+        Ok(())
+    }
+
+    /// How fast the multiprocessors run now, if the driver tells.
+    pub(crate) fn hertz(&self) -> Option<f64> {
+        self.driver.as_ref()?.hertz(&self.uuid)
+    }
+}
+
+fn fingerprint(
+    context: &CudaContext,
+    driver: Option<&Driver>,
+    options: CudaOptions,
+) -> Result<Fingerprint> {
+    let cores = context.attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
+    let version = driver.and_then(Driver::version).map(|version| format!(", driver {version}"));
+    Ok(Fingerprint {
+        processor: context.name()?,
+        cores: cores as usize,
+        runtime: "libtorch".into(),
+        runtime_version: torch_version() + &version.unwrap_or_default(),
+        provider: options.provider(),
+        threads: 1,
+        precision: options.precision.long_name().into(),
+        batch: options.batch,
+    })
+}
+
+fn cache(context: &CudaContext, device: Device) -> Result<Tensor> {
+    let bytes = context.attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_L2_CACHE_SIZE)?;
+    Ok(Tensor::zeros([2 * i64::from(bytes.max(1))], (Kind::Uint8, device)))
+}
+
+/// The GPU's identifier as NVML spells it: `GPU-` and the usual groups of hexadecimal digits.
+fn uuid(context: &CudaContext) -> Result<String> {
+    let bytes = context.uuid()?.bytes.map(|byte| byte as u8);
+    Ok(spell(bytes))
+}
+
+fn spell(bytes: [u8; 16]) -> String {
+    let hex = format!("{:032x}", u128::from_be_bytes(bytes));
+    let groups = [&hex[..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..]];
+    format!("GPU-{}", groups.join("-"))
+}
+
+/// libtorch's current stream must be the default one.
+fn check_stream(gpu: usize) -> Result<()> {
+    type CurrentStream = unsafe extern "C" fn(i32, *mut *mut c_void) -> i32;
+    let mut stream = std::ptr::null_mut();
+    // SAFETY: the symbol is one of libtorch's stable C interface with this signature
+    // (torch/csrc/inductor/aoti_torch/c/shim.h), looked up in what is loaded; the pointer outlives the call.
+    #[allow(unsafe_code)]
+    let found = unsafe {
+        let symbol =
+            libc::dlsym(libc::RTLD_DEFAULT, c"aoti_torch_get_current_cuda_stream".as_ptr());
+        !symbol.is_null()
+            && std::mem::transmute::<*mut c_void, CurrentStream>(symbol)(
+                gpu as i32,
+                &raw mut stream,
+            ) == 0
+    };
+    if found && stream.is_null() {
+        return Ok(());
+    }
+    Err(Error::Driver(
+        "libtorch does not compute on the default stream, where events are recorded".into(),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_are_spelt_as_nvml_does() {
+        let bytes = std::array::from_fn(|at| 0x10 + at as u8);
+        assert_eq!(spell(bytes), "GPU-10111213-1415-1617-1819-1a1b1c1d1e1f");
+    }
+}

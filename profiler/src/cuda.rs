@@ -1,0 +1,170 @@
+//! An NVIDIA GPU, driven by libtorch in a process of its own.
+
+use std::path::Path;
+
+use netfit_latency_tables::Fingerprint;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    BlockTimes, Burst, Device, Error, Model, Ran, Result,
+    connection::{Connection, Launch, Server},
+    conversation::{Answer, Request},
+};
+
+/// How the provider of a table that was measured by libtorch on a GPU begins.
+pub const CUDA: &str = "CUDA";
+
+/// Which GPU, and how it computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CudaOptions {
+    /// Its number, as `CUDA_VISIBLE_DEVICES` leaves it.
+    pub gpu: usize,
+    /// Images a call; at least 1.
+    pub batch: usize,
+    /// The numbers that it computes with.
+    pub precision: Precision,
+    /// Whether its second-level cache is flushed before each timed call, so that weights and inputs come from memory.
+    pub flush: bool,
+}
+
+/// Numbers that a GPU computes with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32-bit floating point throughout.
+    #[default]
+    Fp32,
+    /// 32 bits in memory; products of tensor cores take 10 bits of each mantissa.
+    Tf32,
+    /// 16-bit floating point.
+    Fp16,
+    /// 16 bits with the exponent of 32.
+    Bf16,
+}
+
+impl CudaOptions {
+    /// The provider in a table's fingerprint.
+    pub fn provider(&self) -> String {
+        format!("{CUDA}{}", if self.flush { " with a cold cache" } else { "" })
+    }
+}
+
+impl Precision {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Fp32, Self::Tf32, Self::Fp16, Self::Bf16];
+
+    /// As in `--device cuda:0,precision=fp16`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fp32 => "fp32",
+            Self::Tf32 => "tf32",
+            Self::Fp16 => "fp16",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// As in a table's fingerprint.
+    pub fn long_name(self) -> &'static str {
+        match self {
+            Self::Fp32 => "float32",
+            Self::Tf32 => "tf32",
+            Self::Fp16 => "float16",
+            Self::Bf16 => "bfloat16",
+        }
+    }
+}
+
+/// An NVIDIA GPU. Every restart starts a new process with libtorch in it; inputs and outputs stay on the GPU.
+#[derive(Debug)]
+pub struct CudaDevice {
+    launch: Launch,
+    options: CudaOptions,
+    connection: Connection,
+    fingerprint: Fingerprint,
+    loaded: usize,
+}
+
+impl CudaDevice {
+    /// Starts `program` with `arguments`, which must answer [`Request`]s on its standard input and output.
+    ///
+    /// # Errors
+    /// A batch of 0, a program that is missing or dies, a GPU that is not there.
+    pub fn start(program: &Path, arguments: &[&str], options: CudaOptions) -> Result<Self> {
+        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
+        Self::launched(Launch::Process { program: program.to_owned(), arguments }, options)
+    }
+
+    /// The same with the measuring process as a thread of this one: for tests, which have no program to start.
+    ///
+    /// # Errors
+    /// As of [`CudaDevice::start`].
+    #[doc(hidden)]
+    pub fn in_thread(server: Server, options: CudaOptions) -> Result<Self> {
+        Self::launched(Launch::Thread(server), options)
+    }
+
+    fn launched(launch: Launch, options: CudaOptions) -> Result<Self> {
+        if options.batch == 0 {
+            let (expected, found) = ("at least 1".to_owned(), "0".to_owned());
+            return Err(Error::Setting { what: "batch", expected, found });
+        }
+        let (connection, fingerprint) = open(&launch, options)?;
+        Ok(Self { launch, options, connection, fingerprint, loaded: 0 })
+    }
+}
+
+fn open(launch: &Launch, options: CudaOptions) -> Result<(Connection, Fingerprint)> {
+    let mut connection = Connection::new(launch)?;
+    match connection.ask(&Request::OpenCuda { options })? {
+        Answer::Opened { fingerprint } => Ok((connection, fingerprint)),
+        other => Err(connection.unexpected(&other)),
+    }
+}
+
+impl Device for CudaDevice {
+    fn fingerprint(&self) -> Fingerprint {
+        self.fingerprint.clone()
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        if self.loaded > 0 {
+            (self.connection, _) = open(&self.launch, self.options)?;
+            self.loaded = 0;
+        }
+        Ok(())
+    }
+
+    fn load(&mut self, model: Model<'_>) -> Result<usize> {
+        let (network, traced) = match model {
+            Model::Network(network) => (network, false),
+            Model::Traced(network) => (network, true),
+            Model::File { path, .. } => {
+                return Err(Error::Model {
+                    path: path.to_owned(),
+                    reason: "libtorch runs networks of a space, not ONNX files; hint: measure it on `cpu`".to_owned(),
+                });
+            }
+        };
+        match self.connection.ask(&Request::LoadNetwork { network: network.text(), traced })? {
+            Answer::Loaded { model } => {
+                self.loaded += 1;
+                Ok(model)
+            }
+            other => Err(self.connection.unexpected(&other)),
+        }
+    }
+
+    fn time(&mut self, bursts: &[Burst]) -> Result<Vec<Ran>> {
+        match self.connection.ask(&Request::Time { bursts: bursts.to_vec() })? {
+            Answer::Timed { ran, .. } if ran.len() == bursts.len() => Ok(ran),
+            other => Err(self.connection.unexpected(&other)),
+        }
+    }
+
+    fn trace(&mut self, model: usize) -> Result<BlockTimes> {
+        match self.connection.ask(&Request::Trace { model })? {
+            Answer::Split { times } => Ok(times),
+            other => Err(self.connection.unexpected(&other)),
+        }
+    }
+}
