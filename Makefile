@@ -3,7 +3,7 @@
 export CARGO_TERM_PROGRESS_WHEN ?= never
 programs = $${CARGO_TARGET_DIR:-target}
 
-.PHONY: help demo test setup build lint bench bench-peers bench-predictors bench-search bench-tables bench-training crash-test clean
+.PHONY: help demo test setup build lint gpu-check bench bench-peers bench-predictors bench-search bench-tables bench-training crash-test clean
 
 help: ## say what there is
 	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1\t/p' Makefile | expand -t 16
@@ -26,6 +26,12 @@ build: setup ## compile netfit and netfit-torch for use
 lint: setup ## formatting and clippy; warnings are errors
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+gpu-check: setup ## everything that a GPU can tell, in 8 minutes at most: gpu-check.json
+	cargo build --locked --release --bins
+	cargo build --locked --release -p netfit-supernet --example training_step
+	cargo build --locked --release -p netfit-cuda --example gpu_check
+	@benches/gpu_check.py --out gpu-check.json
 
 bench: bench-training bench-tables bench-search bench-peers bench-predictors ## all benchmarks
 

@@ -1,6 +1,6 @@
 """One Once-for-All training step in PyTorch: the other side of `make bench-training`.
 
-Reads {"full": [block lines], "subnet": [block lines], "batch", "steps", "threads"} on standard input and prints the
+Reads {"full": [block lines], "subnet": [block lines], "batch", "steps", "threads", "device"} on standard input and prints the
 seconds of every step: `full` (labels only) and `subnet` (distilled from the full network), after a warm-up.
 The supernet is written as one would in PyTorch: shared weights, sliced and transformed per subnet, nothing cached.
 """
@@ -113,14 +113,15 @@ def main():
     torch.manual_seed(0)
     torch.set_num_threads(job["threads"])
     full, subnet = ([parse(line) for line in job[name]] for name in ("full", "subnet"))
-    net = Supernet(full).to(memory_format=torch.channels_last).train()
-    teacher = Supernet(full).to(memory_format=torch.channels_last).eval()
+    device = job.get("device", "cpu")
+    net = Supernet(full).to(device, memory_format=torch.channels_last).train()
+    teacher = Supernet(full).to(device, memory_format=torch.channels_last).eval()
     groups = [[p for p in net.parameters() if (p.dim() > 1) == decays] for decays in (True, False)]
     sgd = torch.optim.SGD([{"params": groups[0], "weight_decay": 3e-5}, {"params": groups[1]}],
                           lr=0.01, momentum=0.9, nesterov=True, foreach=True)
     side = job["side"]
-    images = torch.randn(job["batch"], full[0]["in"], side, side).contiguous(memory_format=torch.channels_last)
-    labels = torch.randint(0, full[-1]["out"], (job["batch"],))
+    images = torch.randn(job["batch"], full[0]["in"], side, side).contiguous(memory_format=torch.channels_last).to(device)
+    labels = torch.randint(0, full[-1]["out"], (job["batch"],)).to(device)
 
     def step(blocks, distilled):
         logits = net(images, blocks)

@@ -1,13 +1,14 @@
-//! Seconds of single Once-for-All training steps: our side of `make bench-training`.
+//! Seconds of single Once-for-All training steps: our side of `make bench-training` and `make gpu-check`.
 //!
-//! Reads `{"space", "genotype", "batch", "steps", "warm_up", "threads"}` on standard input and prints the seconds of
-//! every step as JSON: `full` (labels only) and `subnet` (distilled from the full network).
+//! Reads `{"space", "genotype", "batch", "steps", "warm_up", "threads", "device"}` on standard input and prints the
+//! seconds of every step as JSON: `full` (labels only) and `subnet` (distilled from the full network); and `losses`,
+//! those of the full network's steps, the warm-up's included.
 #![allow(clippy::print_stdout)]
 
 use std::{error::Error, io::stdin, time::Instant};
 
 use netfit_spaces::{Block, Slot, Space};
-use netfit_supernet::{Mode, Sgd, Standalone, Supernet, keep_large_buffers};
+use netfit_supernet::{Mode, Sgd, Standalone, Supernet, channels_last, keep_large_buffers};
 use serde::Deserialize;
 use tch::{Device, Kind, Reduction, Tensor};
 
@@ -19,6 +20,12 @@ struct Job {
     steps: usize,
     warm_up: usize,
     threads: i32,
+    #[serde(default = "cpu")]
+    device: String,
+}
+
+fn cpu() -> String {
+    "cpu".to_owned()
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -27,34 +34,35 @@ fn main() -> Result<(), Box<dyn Error>> {
     tch::set_num_threads(job.threads);
     tch::manual_seed(0);
     let space = Space::load(&job.space)?;
-    let supernet = Supernet::new(&space, Device::Cpu, 0)?;
+    let device = netfit_supernet::device(&job.device)?;
+    let supernet = Supernet::new(&space, device, 0)?;
     let largest = space.largest();
     let weights = supernet.extract(&largest, None);
-    let teacher = Standalone::new(&space.network(&largest), &weights, Device::Cpu)?;
+    let teacher = Standalone::new(&space.network(&largest), &weights, device)?;
     let shape = space.inputs()[0];
-    let (channels, height, width) =
-        (shape.channels as i64, shape.height as i64, shape.width as i64);
-    let strides = [channels * height * width, 1, width * channels, channels];
-    let sides = [job.batch, channels, height, width];
-    let mut images = Tensor::empty_strided(sides, strides, (Kind::Float, Device::Cpu));
-    let images = images.normal_(0.0, 1.0);
-    let targets =
-        Tensor::randint(space.spec().classes as i64, [job.batch], (Kind::Int64, Device::Cpu));
+    let [channels, height, width] =
+        [shape.channels, shape.height, shape.width].map(|side| side as i64);
+    // Drawn on the CPU, so that they are the same everywhere.
+    let images = Tensor::randn([job.batch, channels, height, width], (Kind::Float, Device::Cpu));
+    let images = channels_last(&images, device);
+    let classes = space.spec().classes as i64;
+    let targets = Tensor::randint(classes, [job.batch], (Kind::Int64, Device::Cpu));
+    let targets = targets.to_device(device);
     let mut sgd = Sgd::new(supernet.parameters(), 0.9, 3e-5);
     let mut samples = |blocks: &[(Slot, Block)], teacher: Option<&Standalone>| {
-        let mut seconds = Vec::new();
+        let (mut seconds, mut losses) = (Vec::new(), Vec::new());
         for index in 0..job.warm_up + job.steps {
             let start = Instant::now();
-            step(&supernet, &mut sgd, blocks, &images, &targets, teacher);
+            losses.push(step(&supernet, &mut sgd, blocks, &images, &targets, teacher));
             if index >= job.warm_up {
                 seconds.push(start.elapsed().as_secs_f64());
             }
         }
-        seconds
+        (seconds, losses)
     };
-    let full = samples(&space.blocks(&largest), None);
-    let subnet = samples(&space.blocks(&space.parse(&job.genotype)?), Some(&teacher));
-    println!("{}", serde_json::json!({ "full": full, "subnet": subnet }));
+    let (full, losses) = samples(&space.blocks(&largest), None);
+    let (subnet, _) = samples(&space.blocks(&space.parse(&job.genotype)?), Some(&teacher));
+    println!("{}", serde_json::json!({ "full": full, "subnet": subnet, "losses": losses }));
     Ok(())
 }
 
@@ -65,7 +73,7 @@ fn step(
     images: &Tensor,
     targets: &Tensor,
     teacher: Option<&Standalone>,
-) {
+) -> f64 {
     let parameters = supernet.parameters();
     let taking_part = supernet.taking_part(blocks);
     let none = None::<&Tensor>;
@@ -78,4 +86,6 @@ fn step(
     parameters.clear_gradients();
     loss.backward();
     sgd.step(parameters, &taking_part, 0.01);
+    // Waits for a GPU.
+    loss.double_value(&[])
 }

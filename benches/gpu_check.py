@@ -1,0 +1,116 @@
+#!/usr/bin/env python3
+"""Everything that a GPU can tell about netfit, in 8 minutes at most, as one JSON file.
+
+usage: benches/gpu_check.py [--out FILE] [--gpu N] [--programs FOLDER]
+
+Devices; CUDA events against the host's clock; a table of ofa-28 at batch 8 with 50 fresh networks; five training steps on
+the CPU and on the GPU; images a second of training, and of the same step in Python's PyTorch where this Python has it;
+parity of logits with ONNX Runtime. What fails is written down as its error, and the exit status is 1: nothing is skipped.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+STEP = Path(__file__).with_name("training_step.py")
+
+
+def run(command, job=None, limit=150):
+    """The JSON that a program prints."""
+    text = json.dumps(job) if job else None
+    done = subprocess.run([str(part) for part in command], input=text, capture_output=True, text=True, timeout=limit)
+    if done.returncode != 0:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1] if done.stderr.strip() else f"status {done.returncode}")
+    return json.loads(done.stdout)
+
+
+class Check:
+    def __init__(self, programs, gpu, folder):
+        self.netfit, self.torch = programs / "netfit", programs / "netfit-torch"
+        self.step, self.check = programs / "examples/training_step", programs / "examples/gpu_check"
+        self.gpu, self.folder = gpu, folder
+
+    def devices(self):
+        return run([self.netfit, "devices", "--json"])["devices"]
+
+    def clocks(self):
+        return run([self.check, "clocks", self.torch, self.gpu])
+
+    def table(self):
+        path = self.folder / "gpu-check.table.json"
+        device = f"cuda:{self.gpu},batch=8"
+        made = run([self.netfit, "profile", "--space", "ofa-28", "--device", device, "--out", path, "--restart", "--json"])
+        judged = run([self.netfit, "validate", path, "--networks", 50, "--json"])
+        judged.pop("results", None)
+        return {"profile": made, "validation": judged}
+
+    def losses(self):
+        """Five steps of the full network from the same weights on the same images."""
+        job = {"space": "ofa-28", "genotype": self.middle("ofa-28"), "batch": 64, "steps": 5, "warm_up": 0, "threads": 2}
+        cpu, gpu = (run([self.step], {**job, "device": device})["losses"] for device in ("cpu", f"cuda:{self.gpu}"))
+        return {"cpu": cpu, "gpu": gpu, "relative": max(abs(a / b - 1) for a, b in zip(gpu, cpu))}
+
+    def training(self):
+        return {space: self.speed(space, batch) for space, batch in (("ofa-28", 512), ("ofa-mbv3", 128))}
+
+    def speed(self, space, batch):
+        largest, middle = self.space(space)["largest"], self.middle(space)
+        job = {"space": space, "genotype": middle, "full": self.blocks(space, largest), "subnet": self.blocks(space, middle),
+               "side": 28 if space == "ofa-28" else 224, "batch": batch, "steps": 15, "warm_up": 5, "threads": 2,
+               "device": f"cuda:{self.gpu}"}
+        sides = {"netfit": [self.step]}
+        if subprocess.run([sys.executable, "-c", "import torch"], capture_output=True).returncode == 0:
+            sides["PyTorch"] = [sys.executable, STEP]
+        seconds = {name: {"full": [], "subnet": []} for name in sides}
+        for _ in range(2):
+            for name, command in sides.items():
+                for step, samples in run(command, job).items():
+                    seconds[name].get(step, []).extend(samples)
+        return {name: {step: batch / statistics.median(samples) for step, samples in steps.items()}
+                for name, steps in seconds.items()}
+
+    def parity(self):
+        return run([self.check, "parity", self.gpu])
+
+    def space(self, space):
+        return run([self.netfit, "space", space, "--json"])
+
+    def middle(self, space):
+        """The second largest depth of each stage, kernel and width of each layer."""
+        largest = self.space(space)["largest"]
+        return "".join("1" if digit == "2" else digit for digit in largest)
+
+    def blocks(self, space, genotype):
+        return run([self.netfit, "space", space, "--network", genotype, "--json"])["blocks"]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--out", type=Path, default=Path("gpu-check.json"))
+    parser.add_argument("--gpu", type=int, default=0)
+    parser.add_argument("--programs", type=Path,
+                        default=Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release")
+    arguments = parser.parse_args()
+    check = Check(arguments.programs, arguments.gpu, arguments.out.resolve().parent)
+    results, failed = {}, False
+    for name in ("devices", "clocks", "losses", "parity", "table", "training"):
+        print(f"checking {name}", file=sys.stderr, flush=True)
+        began = time.time()
+        try:
+            results[name] = getattr(check, name)()
+        except (RuntimeError, OSError, ValueError, KeyError, subprocess.TimeoutExpired) as error:
+            results[name], failed = {"error": str(error)}, True
+            print(f"  {name} failed: {error}", file=sys.stderr)
+        results.setdefault("seconds", {})[name] = round(time.time() - began, 1)
+        arguments.out.write_text(json.dumps(results, indent=1))
+    print(arguments.out)
+    sys.exit(1 if failed else 0)
+
+
+main()

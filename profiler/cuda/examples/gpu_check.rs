@@ -1,0 +1,87 @@
+//! What `make gpu-check` asks of this crate, as JSON.
+//!
+//! - `gpu_check clocks NETFIT_TORCH GPU`: seconds of a call of the largest network of `ofa-mbv3` by CUDA events and by
+//!   the host's clock, for several batches and precisions.
+//! - `gpu_check parity GPU`: the largest difference of logits between libtorch on the GPU and ONNX Runtime on the CPU.
+#![allow(clippy::print_stdout)]
+
+use std::{error::Error, path::Path};
+
+use netfit_export::{ModelInfo, to_onnx};
+use netfit_latency_tables::median;
+use netfit_profiler::{
+    Burst, CudaDevice, CudaOptions, Device as _, Model, Precision, Session,
+    conversation::random_weights,
+};
+use netfit_spaces::Space;
+use netfit_supernet::{Standalone, channels_last, device};
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+const CALLS: usize = 50;
+
+fn main() -> Result<()> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let found = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["clocks", program, gpu] => clocks(Path::new(program), gpu.parse()?)?,
+        ["parity", gpu] => parity(gpu.parse()?)?,
+        _ => return Err("usage: gpu_check clocks NETFIT_TORCH GPU | gpu_check parity GPU".into()),
+    };
+    println!("{found}");
+    Ok(())
+}
+
+fn clocks(program: &Path, gpu: usize) -> Result<Value> {
+    let space = Space::preset("ofa-mbv3")?;
+    let network = space.network(&space.largest());
+    let mut rows = Vec::new();
+    for (batch, precision) in [
+        (1, Precision::Fp32),
+        (8, Precision::Fp32),
+        (64, Precision::Fp32),
+        (64, Precision::Tf32),
+        (64, Precision::Fp16),
+        (64, Precision::Bf16),
+    ] {
+        let options = CudaOptions { gpu, batch, precision, flush: false };
+        let mut device = CudaDevice::start(program, &["device-worker"], options)?;
+        let model = device.load(Model::Network(&network))?;
+        let burst = |warm_up, calls| {
+            let (warm_up_s, seconds, patience_s) = (f64::INFINITY, 0.0, 0.0);
+            Burst { model, warm_up, warm_up_s, calls, seconds, patience_s }
+        };
+        // The second burst has nothing but its timed calls in it.
+        let ran = device.time(&[burst(20, 1), burst(0, CALLS)])?;
+        let (events_s, host_s) = (&ran[1].calls, ran[1].elapsed_s / CALLS as f64);
+        rows.push(json!({
+            "batch": batch, "precision": precision.name(), "events_s": median(events_s),
+            "host_s": host_s, "launch_bound": ran[1].launch_bound, "hertz": ran[1].hertz,
+            "fingerprint": device.fingerprint(),
+        }));
+    }
+    Ok(json!(rows))
+}
+
+fn parity(gpu: usize) -> Result<Value> {
+    let space = Space::preset("ofa-mbv3")?;
+    let network = space.network(&space.smallest());
+    let weights = random_weights(&network);
+    let gpu = device(&format!("cuda:{gpu}"))?;
+    let module = Standalone::new(&network, &weights, gpu)?.folded();
+    let shape = network.input();
+    tch::manual_seed(1);
+    let sides = [2, shape.channels, shape.height, shape.width];
+    let images = Tensor::randn(sides.map(|side| side as i64), (Kind::Float, Device::Cpu));
+    let logits = module.logits(&channels_last(&images, gpu)).to_device(Device::Cpu);
+    let onnx = std::env::temp_dir().join(format!("netfit-gpu-check-{}.onnx", std::process::id()));
+    std::fs::write(&onnx, to_onnx(&network, &weights, &ModelInfo::unlabelled(&network))?)?;
+    let flat = Vec::<f32>::try_from(images.flatten(0, -1))?;
+    let expected = Session::open(&onnx, 1).and_then(|mut session| session.logits(&flat, &sides));
+    std::fs::remove_file(&onnx)?;
+    let found = Vec::<f32>::try_from(logits.flatten(0, -1))?;
+    let difference = found.iter().zip(&expected?).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    let largest = found.iter().fold(0.0, |most: f32, logit| most.max(logit.abs()));
+    Ok(json!({ "largest_difference": difference, "largest_logit": largest }))
+}
