@@ -243,9 +243,25 @@ fn wrong_spaces_and_genotypes_name_what_is_wrong() {
     assert!(changed("depth = [2, 3, 4]", "depth = [4, 3]").contains("ascending `depth`"));
     assert!(changed("\"relu\"", "\"gelu\"").contains("gelu"));
     assert!(changed("\"pool\", ", "").contains("1x1 before a linear map"));
+    for (from, to, reason) in [
+        ("\"linear\"", "\"linear o12\"", "10 classes, found 12; hint: leave `o` out"),
+        ("squeeze = 0.25", "squeeze = 25", "a `squeeze` above 0 and at most 1"),
+        ("squeeze = 0.25", "squeeze = nan", "a `squeeze` above 0 and at most 1"),
+        ("depth = [2, 3, 4]", "depth = [1000000000]", "a `depth` of at most 64"),
+        ("width = 24", "width = 70000", "at most 65,536 channels"),
+    ] {
+        let message = changed(from, to);
+        assert!(message.contains(reason), "{to}: {message}");
+    }
+    let odd = (0..37).map(|number| (2 * number + 1).to_string()).collect::<Vec<_>>().join(", ");
+    let many = changed("kernel = [3, 5, 7]", &format!("kernel = [{odd}]"));
+    assert!(many.contains("at most 36 values of a choice, found 37"), "{many}");
     let text = std::fs::read_to_string("spaces/presets/proxyless-28.toml").unwrap();
     let last = text.replacen("    \"skip\",\n", "", 1).replacen("\n]", "\n    \"skip\",\n]", 1);
     assert!(message(Space::from_toml("mine.toml", &last)).contains("expected `skip` first"));
+    let pool = text.replacen("\n]", "\n    \"pool\",\n]", 1);
+    let pool = message(Space::from_toml("mine.toml", &pool));
+    assert!(pool.contains("among `ops`, found `pool`; hint"), "{pool}");
     let space = Space::preset("nas-bench-macro").unwrap();
     assert!(
         space.parse("0000000").unwrap_err().to_string().contains("expected 8 choices, found 7")

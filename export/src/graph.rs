@@ -41,6 +41,9 @@ impl<'a> Graph<'a> {
     }
 
     fn block(&mut self, name: &str, block: &Block) -> Result<()> {
+        if block.skip() != Skip::None {
+            self.unflatten(&format!("{name}/skip"));
+        }
         let input = self.current.clone();
         for layer in block.layers() {
             let (place, source) =

@@ -198,7 +198,7 @@ mod tests {
         }
     }
 
-    const KINDS: [&str; 15] = [
+    const KINDS: [&str; 16] = [
         "conv k3 s2 relu 3x9x7 -> 5x5x4",
         "conv k1 s2 3x9x7 -> 5x5x4",
         "conv k5 s3 relu6 2x8x11 -> 4x3x4",
@@ -211,6 +211,7 @@ mod tests {
         "mbconv k3 m8 s2 3x8x8 -> 5x4x4",
         "conv k1 s1 hswish 3x4x4 -> 8x4x4\npool 8x4x4 -> 8x1x1\nlinear nobias hswish 8x1x1 -> 12x1x1\nlinear 12x1x1 -> 5x1x1",
         "linear relu 4x1x1 -> 6x1x1\nconv k3 s1 relu 6x1x1 -> 5x1x1\npool 5x1x1 -> 5x1x1\nlinear nobias 5x1x1 -> 3x1x1",
+        "linear relu 4x1x1 -> 6x1x1\nconv k1 s1 relu res 6x1x1 -> 6x1x1\nlinear 6x1x1 -> 3x1x1",
         "conv k3 s1 se8 relu6 respool 4x5x6 -> 4x5x6",
         "dsconv k5 s1 relu6 respool 4x2x3 -> 4x2x3",
         "conv k3 s1 se4 relu6 res 4x1x4 -> 4x1x4\nmbconv k3 m8 s1 relu6 respool 4x1x4 -> 4x1x4",

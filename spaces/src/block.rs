@@ -4,6 +4,11 @@ use std::{fmt, str::FromStr};
 
 use crate::{Error, MultiplyAdds, Parameters, Result, Shape};
 
+/// Channels of a block at most, those within it included.
+const MAX_CHANNELS: usize = 1 << 16;
+/// Kernel's side and stride at most.
+const MAX_SIDE: usize = 255;
+
 /// An activation function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Activation {
@@ -201,6 +206,11 @@ impl Block {
     }
 
     fn fault(&self) -> Option<&'static str> {
+        if self.largest_number() > MAX_CHANNELS {
+            return Some(
+                "expected at most 65,536 channels, and kernels and strides of at most 255",
+            );
+        }
         if let Op::Conv { kernel, stride, .. }
         | Op::Separable { kernel, stride, .. }
         | Op::MbConv { kernel, stride, .. } = self.op
@@ -215,6 +225,12 @@ impl Block {
         if let Op::MbConv { middle: 0, .. } = self.op {
             return Some("expected at least one middle channel");
         }
+        if let Op::Conv { squeeze: Some(0), .. }
+        | Op::Separable { squeeze: Some(0), .. }
+        | Op::MbConv { squeeze: Some(0), .. } = self.op
+        {
+            return Some("expected at least one channel inside squeeze-and-excite");
+        }
         if self.output.channels == 0 {
             return Some("expected at least one output channel");
         }
@@ -225,6 +241,22 @@ impl Block {
             return Some("expected an image of 1x1 before a linear map");
         }
         None
+    }
+
+    /// The largest of its channels, kernels and strides, these in units of their own bound.
+    fn largest_number(&self) -> usize {
+        let scaled = |side: usize| side.saturating_mul(MAX_CHANNELS / MAX_SIDE);
+        let within = match self.op {
+            Op::Conv { kernel, stride, squeeze, .. }
+            | Op::Separable { kernel, stride, squeeze, .. } => {
+                scaled(kernel.max(stride)).max(squeeze.unwrap_or(0))
+            }
+            Op::MbConv { kernel, middle, stride, squeeze, .. } => {
+                scaled(kernel.max(stride)).max(middle).max(squeeze.unwrap_or(0))
+            }
+            Op::Pool | Op::Linear { .. } => 0,
+        };
+        within.max(self.input.channels).max(self.output.channels)
     }
 }
 
@@ -382,6 +414,9 @@ mod tests {
             ("bottleneck k3 3x8x8 -> 8x4x4", "unknown kind"),
             ("linear 3x8x8 -> 8x1x1", "1x1 before"),
             ("conv k3 s2 3x8x8", "INPUT -> OUTPUT"),
+            ("conv k4294967297 s1 1x1x1 -> 1x1x1", "at most 255"),
+            ("mbconv k3 m4611686018427387904 s1 1x4x4 -> 1x4x4", "at most 65,536 channels"),
+            ("conv k3 s1 se0 8x4x4 -> 8x4x4", "inside squeeze-and-excite"),
         ] {
             let message = line.parse::<Block>().unwrap_err().to_string();
             assert!(message.contains(reason), "{line}: {message}");

@@ -9,6 +9,9 @@ use crate::{
     stage::{Stage, add_choice, ascending},
 };
 
+/// Values of a choice at most: one digit of base 36 in a genotype.
+const MAX_OPTIONS: usize = 36;
+
 /// A search space. Built from a preset, a TOML file or a [`SpaceSpec`]; checked as a whole when it is built.
 #[derive(Clone, Debug)]
 pub struct Space {
@@ -108,6 +111,12 @@ impl Space {
                 _ => 0,
             });
         }
+        if let Some(choice) = choices.iter().find(|choice| choice.size > MAX_OPTIONS) {
+            let (expected, found) = (MAX_OPTIONS, choice.size);
+            return Err(fail(format!(
+                "expected at most {expected} values of a choice, found {found}: a genotype has a digit for each"
+            )));
+        }
         let nameless = SpaceSpec { name: String::new(), ..spec.clone() };
         let text = toml::to_string(&nameless).map_err(|error| fail(error.to_string()))?;
         let space = Self {
@@ -134,6 +143,14 @@ impl Space {
         let last = self.network(&self.largest());
         if last.blocks().last().is_none_or(|block| block.kind() != "linear") {
             let reason = "expected the head to end in `pool` and `linear`".into();
+            return Err(Error::Space { space: self.spec.name.clone(), reason });
+        }
+        if last.classes() != self.spec.classes {
+            let reason = format!(
+                "expected the head to end in {} classes, found {}; hint: leave `o` out of its last template",
+                self.spec.classes,
+                last.classes()
+            );
             return Err(Error::Space { space: self.spec.name.clone(), reason });
         }
         Ok(())

@@ -222,7 +222,7 @@ impl Template {
                 Op::Separable { kernel, stride, squeeze, activation, skip: residual }
             }
             Kind::MbConv => {
-                let middle = make_divisible((input.channels * self.expand) as f64, 8);
+                let middle = make_divisible(input.channels.saturating_mul(self.expand) as f64, 8);
                 Op::MbConv {
                     kernel,
                     middle,

@@ -5,6 +5,9 @@ use crate::{
     spec::{Kind, StageSpec, Template},
 };
 
+/// Layers of a stage at most.
+const MAX_DEPTH: usize = 64;
+
 #[derive(Clone, Debug)]
 pub(crate) struct Stage {
     /// Output channels to choose from.
@@ -44,6 +47,9 @@ impl Stage {
         }
         if spec.width == 0 || spec.stride == 0 {
             return Err("expected a `width` and a `stride` of at least 1".into());
+        }
+        if spec.depth.iter().any(|&depth| depth > MAX_DEPTH) {
+            return Err(format!("expected a `depth` of at most {MAX_DEPTH}"));
         }
         if let Some(alike) = &spec.alike {
             return Self::alike(index, spec, alike, choices);
@@ -151,6 +157,14 @@ fn options(spec: &StageSpec) -> std::result::Result<Vec<Template>, String> {
             .iter()
             .map(|op| Template::parse(op).map_err(|error| error.to_string()))
             .collect::<std::result::Result<_, _>>()?;
+        let layers = |op: &Template| !matches!(op.kind, Kind::Pool | Kind::Linear);
+        if let Some(place) = parsed.iter().position(|op| !layers(op)) {
+            return Err(format!(
+                "expected identity, skip, conv, dsconv or mbconv among `ops`, found `{}`; hint: pool and linear belong to \
+                 the head",
+                spec.ops[place]
+            ));
+        }
         let skip = parsed.iter().rposition(|op| op.kind == Kind::Skip);
         if skip.is_some_and(|place| place > 0) || parsed.len() == 1 && skip.is_some() {
             return Err("expected `skip` first among `ops`, and another op after it".into());
@@ -162,6 +176,11 @@ fn options(spec: &StageSpec) -> std::result::Result<Vec<Template>, String> {
     }
     if !ascending(&spec.expand) || spec.expand[0] < 2 {
         return Err("expected ascending `expand` ratios of at least 2".into());
+    }
+    if spec.squeeze.is_some_and(|ratio| !(ratio > 0.0 && ratio <= 1.0)) {
+        return Err(
+            "expected a `squeeze` above 0 and at most 1; hint: leave it out for none".into()
+        );
     }
     let activation = match spec.activation.as_deref() {
         None => Activation::None,
