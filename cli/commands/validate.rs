@@ -1,7 +1,7 @@
 //! `netfit validate`: fresh random whole networks, predicted against measured.
 
 use anyhow::{Result, bail};
-use netfit_latency_tables::{LatencyTable, NetworkTiming, Validation};
+use netfit_latency_tables::{LatencyTable, NetworkTiming, Validation, Verdict};
 use netfit_profiler::{ProfileOptions, TimedNetworks, validate};
 use netfit_spaces::Space;
 
@@ -81,7 +81,13 @@ fn print(table: &LatencyTable, validation: &Validation, timed: &TimedNetworks) -
         "the reference network takes {} in the table, {} now",
         format::seconds(table.reference.median_s),
         now.join(" and ")
-    ))
+    ))?;
+    if timed.hygiene.verdict == Verdict::NoiseAccepted {
+        output::text(
+            "the machine was disturbed while the networks were measured (--accept-noise)",
+        )?;
+    }
+    Ok(())
 }
 
 /// Each network's prediction beside its measurements.

@@ -1,8 +1,8 @@
 //! The latency table and the budget in seconds.
 
-use std::fs;
+use std::{fs, io};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::TableLatency;
 use netfit_profiler::{ProfileOptions, Protocol, profile, time_networks};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Setting;
 use crate::{
-    commands,
+    commands, format,
     progress::Progress,
     runtime::{journal_of, remove, write_file},
 };
@@ -38,6 +38,7 @@ pub(crate) fn table(
         let table = LatencyTable::load(&path)?;
         table.check_space(&setting.space)?;
         table.check_device(&device.fingerprint())?;
+        plot(setting, &table)?;
         return Ok(table);
     }
     let journal = journal_of(&path);
@@ -60,10 +61,21 @@ pub(crate) fn table(
     progress.finish();
     table.save(&path)?;
     remove(&journal)?;
-    let (folder, networks) = (&setting.folder, &table.validation_networks);
-    commands::profile::plot_networks(&folder.plot("latency"), &table, &setting.space, networks)?;
-    commands::profile::plot_blocks(&folder.plot("blocks"), &table, &setting.space)?;
+    plot(setting, &table)?;
     Ok(table)
+}
+
+/// The table's pictures, those that are not there yet.
+fn plot(setting: &Setting, table: &LatencyTable) -> Result<()> {
+    let (latency, blocks) = (setting.folder.plot("latency"), setting.folder.plot("blocks"));
+    if !latency.exists() {
+        let networks = &table.validation_networks;
+        commands::profile::plot_networks(&latency, table, &setting.space, networks)?;
+    }
+    if !blocks.exists() {
+        commands::profile::plot_blocks(&blocks, table, &setting.space)?;
+    }
+    Ok(())
 }
 
 /// The budget in seconds; a share is of the full network as measured beside the table's reference network. Of a
@@ -76,8 +88,16 @@ pub(crate) fn limit(
 ) -> Result<Limit> {
     let path = setting.folder.budget();
     let requested: Budget = setting.config.budget.parse()?;
-    if let Ok(text) = fs::read_to_string(&path) {
-        return serde_json::from_str(&text).with_context(|| format!("`{}`", path.display()));
+    match fs::read_to_string(&path) {
+        Ok(text) => {
+            return serde_json::from_str(&text).map_err(|error| {
+                anyhow!("`{}`: {error}; hint: remove it to set the budget again", path.display())
+            });
+        }
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            bail!("cannot read `{}`: {error}; hint: the run's budget is in it", path.display());
+        }
+        Err(_) => {}
     }
     let limit = match requested {
         Budget::Seconds(seconds) => Limit { requested, seconds, full_s: None },
@@ -88,7 +108,14 @@ pub(crate) fn limit(
     };
     let latency = TableLatency::at_percentile(&setting.space, table, setting.config.percentile)?;
     // An impossible budget ends here, before anything is trained.
-    netfit_search::feasible(&setting.space, &latency, limit.seconds, 1, setting.config.seed)?;
+    let (need, seed) = (setting.config.method.least_networks(), setting.config.seed);
+    let found = netfit_search::feasible(&setting.space, &latency, limit.seconds, need, seed)?.len();
+    if found < need {
+        bail!(
+            "{found} networks found within {}, expected at least {need}; hint: raise the budget",
+            format::seconds(limit.seconds)
+        );
+    }
     let text = serde_json::to_string_pretty(&limit)?;
     write_file(&path, text.as_bytes())
         .with_context(|| format!("cannot write `{}`", path.display()))?;

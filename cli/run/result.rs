@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow, bail};
 use netfit_latency_tables::{Fingerprint, Hygiene, Validation, Verdict};
 use netfit_predictors::Evaluation;
 use netfit_spaces::{Genotype, MultiplyAdds, Network, Parameters};
@@ -126,7 +126,17 @@ impl RunResult {
     pub(crate) fn load(path: &Path) -> Result<Self> {
         let shown = path.display();
         let text = fs::read_to_string(path).with_context(|| format!("cannot read `{shown}`"))?;
-        serde_json::from_str(&text).with_context(|| format!("`{shown}` is not a result of a run"))
+        let hint = "hint: remove it, and `netfit run` measures the exported files again";
+        let result: Self = serde_json::from_str(&text)
+            .map_err(|error| anyhow!("`{shown}` is not the result of a run: {error}; {hint}"))?;
+        if result.format != FORMAT || result.budgets.is_empty() {
+            bail!(
+                "`{shown}`: expected format {FORMAT} and a budget, found format {} and {} budgets; {hint}",
+                result.format,
+                result.budgets.len()
+            );
+        }
+        Ok(result)
     }
 
     pub(crate) fn save(&self, path: &Path) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use netfit_data::{Splits, load};
 use netfit_profiler::Device;
 use netfit_search::{
@@ -50,6 +50,13 @@ impl Setting {
         let images = load(&config.data, config.training.holdout, config.seed)?;
         let (shape, classes) = (images.train.shape, images.train.labels.len());
         let space = Space::load(&config.space)?.for_task(shape, classes)?;
+        if space.inputs() != [shape] {
+            bail!(
+                "space `{}` has {} input sizes, the images have one, {shape}; hint: a copy of the space without `resolutions`",
+                space.name(),
+                space.inputs().len()
+            );
+        }
         Ok(Self { config, images, space, folder })
     }
 

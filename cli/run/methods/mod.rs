@@ -102,6 +102,15 @@ impl Method {
         }
     }
 
+    /// Networks within the budget without which it cannot do: those that a predictor learns from, or the chosen one and
+    /// one to compare it with.
+    pub(crate) fn least_networks(self) -> usize {
+        match self {
+            Self::Ofa => 2 * ofa::FOLDS,
+            Self::MnasNet | Self::Proxyless => 2,
+        }
+    }
+
     /// Trains, searches and trains again as the method does, and goes on with what was begun.
     pub(crate) fn choose(self, work: &mut Work<'_>) -> Result<Choice> {
         match self {

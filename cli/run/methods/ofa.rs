@@ -23,7 +23,7 @@ const CHUNK: usize = 8;
 /// Random networks among which one of equal latency is sought.
 pub(super) const DRAWS: usize = 2000;
 /// Parts of the predictor's cross-validation.
-const FOLDS: usize = 5;
+pub(super) const FOLDS: usize = 5;
 
 pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
     work.torch.train(&mut work.progress.of_search())?;
