@@ -14,10 +14,17 @@ struct Told {
     threads: usize,
     /// Test accuracy and measured latency of the chosen network; the random ones have a point less.
     chosen: (f64, f64),
+    test_hash: Option<&'static str>,
 }
 
-const OFA: Told =
-    Told { method: "ofa", seed: 0, budget_s: 2e-4, threads: 1, chosen: (0.92, 1.9e-4) };
+const OFA: Told = Told {
+    method: "ofa",
+    seed: 0,
+    budget_s: 2e-4,
+    threads: 1,
+    chosen: (0.92, 1.9e-4),
+    test_hash: Some("a b"),
+};
 
 fn candidate(accuracy: f64, latency_s: f64) -> Value {
     json!({
@@ -50,7 +57,7 @@ fn write(folder: &Path, told: &Told) -> String {
         }],
         "chosen": candidate(accuracy, latency_s), "random_best": random, "random_equal_latency": random,
         "full": candidate(0.93, 3e-4), "model": "model.onnx", "supernet_evaluations": 100,
-        "logits_max_difference": 1e-6, "test_images": 10_000, "validation": null, "predictor": null,
+        "logits_max_difference": 1e-6, "test_images": 10_000, "test_hash": told.test_hash, "validation": null, "predictor": null,
         "hygiene": { "verdict": "clean", "bursts": 1, "repeated": 0, "disturbed": 0, "reference_drift": 0.0 },
         "seconds": { "profile": 10.0, "train": 90.0 },
     });
@@ -104,6 +111,8 @@ fn runs_that_cannot_be_compared_are_refused_by_what_differs() {
     let message = fail(&Told { budget_s: 3e-4, ..OFA }, "budget");
     assert!(message.contains("200 us") && message.contains("--budget 200us"), "{message}");
     let message = fail(&Told { threads: 2, ..OFA }, "device");
+    let tested = fail(&Told { test_hash: Some("c d"), ..OFA }, "test");
+    assert!(tested.contains("were tested on different images; hint"), "{tested}");
     assert!(message.contains("threads is 1 and 2"), "{message}");
     assert!(fail(&OFA, "twin").contains("with seed 0"));
     fs::remove_file(place("twin").join("result.json")).unwrap();

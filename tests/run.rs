@@ -2,10 +2,11 @@
 
 use std::{fs, path::Path};
 
-use netfit_spaces::Random;
-use serde_json::Value;
+use netfit_latency_tables::LatencyTable;
+use netfit_spaces::{Random, Space};
+use serde_json::{Value, json};
 
-use crate::cli::{advice, configure, error, images, json, netfit, text};
+use crate::cli::{advice, configure, error, images, json as json_from, netfit, text};
 
 /// The main job on a small problem: every file is there, and the numbers in them agree with each other.
 #[test]
@@ -62,17 +63,66 @@ fn a_run_ends_in_a_measured_model() {
     assert!(metadata["preprocessing"].contains("mean"));
     assert_eq!(metadata["genotype"], chosen["genotype"].as_str().unwrap());
     runtimes_agree(&model);
-    let measured = json(&["measure", text(&model), "--samples", "60"]);
+    let measured = json_from(&["measure", text(&model), "--samples", "60"]);
     let times = ["median_s", "p95_s", "p99_s"].map(|key| number(&measured[key]));
     assert!(times[0] > 0.0 && times.is_sorted(), "{measured}");
     assert_eq!((&measured["samples"], &measured["fingerprint"]["batch"]), (&60.into(), &1.into()));
     assert!(number(&measured["mad_s"]) >= 0.0 && number(&measured["drift"]) >= 0.0, "{measured}");
     only_its_own_space(&out);
 
+    searches_again_below_what_was_missed(&arguments, &out);
+
     // A complete run is shown again, and a folder of another configuration is refused.
     assert_eq!(json_of(&arguments), result);
     let other = configure(folder.path(), "95% of full", "seed = 5");
     assert!(error(&["run", &other, "--out", text(&out)]).contains("another configuration"));
+}
+
+/// With a table that promises half of every latency, and a budget that not even the smallest network keeps to, the search
+/// is repeated below what it has missed until the table promises nothing there any more.
+fn searches_again_below_what_was_missed(arguments: &[&str], run: &Path) {
+    let again = run.with_file_name("again");
+    for folder in ["", "checkpoints"] {
+        fs::create_dir(again.join(folder)).unwrap();
+        for entry in fs::read_dir(run.join(folder)).unwrap().map(Result::unwrap) {
+            if entry.path().is_file() {
+                fs::copy(entry.path(), again.join(folder).join(entry.file_name())).unwrap();
+            }
+        }
+    }
+    fs::remove_file(again.join("result.json")).unwrap();
+    let mut table = LatencyTable::load(&again.join("table.json")).unwrap();
+    let space = Space::load(text(&run.with_file_name("space.toml"))).unwrap();
+    let shape = "1x14x14".parse().unwrap();
+    let space = space.for_task(shape, 3).unwrap();
+    let smallest_s = table.predict(&space.network(&space.smallest())).unwrap().median_s;
+    let mut correction = serde_json::to_value(&table.calibration.correction).unwrap();
+    for key in ["intercept_s", "slope", "kernel_s", "parameter_s"] {
+        if let Some(number) = correction.get_mut(key) {
+            *number = json!(0.5 * number.as_f64().unwrap());
+        }
+    }
+    table.calibration.correction = serde_json::from_value(correction).unwrap();
+    table.save(&again.join("table.json")).unwrap();
+    let budget = json!({ "requested": "90% of full", "seconds": 0.95 * smallest_s, "full_s": 1.0 });
+    fs::write(again.join("budget.json"), budget.to_string()).unwrap();
+
+    let place = arguments.iter().position(|argument| *argument == "--out").unwrap() + 1;
+    let mut arguments = arguments.to_vec();
+    arguments[place] = text(&again);
+    let output = netfit(&arguments).output().unwrap();
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let result: Value = serde_json::from_slice(&output.stdout).expect(&errors);
+    let attempts = result["attempts"].as_array().unwrap();
+    let of = |attempt: &Value, key: &str| attempt[key].as_f64().unwrap();
+    assert!((1..=5).contains(&attempts.len()), "{attempts:?}");
+    assert!(attempts.is_sorted_by(|a, b| of(a, "aim_s") > of(b, "aim_s")), "{attempts:?}");
+    let (last, before) = attempts.split_last().unwrap();
+    let over = |attempt: &Value| of(attempt, "latency_measured_s") > 0.95 * smallest_s;
+    assert!(before.iter().all(over), "{attempts:?}");
+    assert_eq!(last["genotype"], result["chosen"]["genotype"]);
+    assert_eq!(result["within_budget"], !over(last));
+    assert_eq!(output.status.code(), Some(if over(last) { 2 } else { 0 }), "{errors}");
 }
 
 /// A GPU that is not there is an error before anything is made, never a training on the CPU.
@@ -103,7 +153,8 @@ fn only_its_own_space(run: &Path) {
     let message = advice(&[&search[..], &["--space", "ofa-28"]].concat());
     assert!(message.contains("--space `ofa-28` is not that of"), "{message}");
     let space = run.with_file_name("space.toml");
-    let found = json(&[&search[..], &["--space", text(&space), "--evaluations", "3"]].concat());
+    let found =
+        json_from(&[&search[..], &["--space", text(&space), "--evaluations", "3"]].concat());
     assert_eq!(found["evaluations"], 3);
     for key in ["genotype", "accuracy", "latency_s", "latency_interval_s"] {
         assert!(!found["best"][key].is_null(), "{key}: {found}");
@@ -207,7 +258,7 @@ fn a_run_of_mnasnet_ends_in_a_measured_model_of_a_network_trained_on_its_own() {
     let source = format!("train:{config}");
     let search = |journal: &str, evaluations: &str| {
         let journal = folder.path().join(journal);
-        json(&[
+        json_from(&[
             "search",
             "--space",
             text(&space),

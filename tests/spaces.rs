@@ -259,9 +259,16 @@ fn wrong_spaces_and_genotypes_name_what_is_wrong() {
     let text = std::fs::read_to_string("spaces/presets/proxyless-28.toml").unwrap();
     let last = text.replacen("    \"skip\",\n", "", 1).replacen("\n]", "\n    \"skip\",\n]", 1);
     assert!(message(Space::from_toml("mine.toml", &last)).contains("expected `skip` first"));
-    let pool = text.replacen("\n]", "\n    \"pool\",\n]", 1);
-    let pool = message(Space::from_toml("mine.toml", &pool));
-    assert!(pool.contains("among `ops`, found `pool`; hint"), "{pool}");
+    for (op, reason) in [
+        ("pool", "among `ops`, found `pool`; hint"),
+        ("mbconv k3 e3 s2", "expected no `s` and no `o` in `mbconv k3 e3 s2`"),
+        ("dsconv k3 e6", "its kind takes no token `e6`"),
+        ("conv k3 relu relu6", "`relu6` says again"),
+    ] {
+        let with = text.replacen("\n]", &format!("\n    \"{op}\",\n]"), 1);
+        let message = message(Space::from_toml("mine.toml", &with));
+        assert!(message.contains(reason), "{op}: {message}");
+    }
     let space = Space::preset("nas-bench-macro").unwrap();
     assert!(
         space.parse("0000000").unwrap_err().to_string().contains("expected 8 choices, found 7")

@@ -1,6 +1,6 @@
 //! `netfit validate`: fresh random whole networks, predicted against measured.
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use netfit_latency_tables::{LatencyTable, NetworkTiming, Validation, Verdict};
 use netfit_profiler::{ProfileOptions, TimedNetworks, validate};
 use netfit_spaces::Space;
@@ -17,7 +17,11 @@ use crate::{
 pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
     args.plot.iter().try_for_each(|path| check_writable(path))?;
     let table = LatencyTable::load(&args.table)?;
-    let space = Space::load(args.space.as_deref().unwrap_or(&table.space_name))?;
+    let space = match &args.space {
+        Some(space) => Space::load(space)?,
+        None => Space::load(&table.space_name)
+            .map_err(|error| anyhow!("{error}; or give the table's space with --space"))?,
+    };
     table.check_space(&space)?;
     let fingerprint = &table.fingerprint;
     let Ok(spec) = DeviceSpec::of(fingerprint) else {

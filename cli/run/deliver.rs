@@ -11,7 +11,10 @@ use netfit_search::TorchProcess;
 use netfit_spaces::Genotype;
 
 use super::{Choice, Setting, latency::careful, result::Candidate};
-use crate::{progress::Progress, runtime::make_folder_of};
+use crate::{
+    progress::Progress,
+    runtime::{self, make_folder_of},
+};
 
 /// Test images on which ONNX Runtime's logits are compared with torch's.
 const COMPARED: usize = 64;
@@ -23,8 +26,8 @@ const CALLS_S: f64 = 15.0;
 /// Images a batch of the test.
 const BATCH: usize = 200;
 
-/// Exports, measures and tests all candidates; returns the largest difference between the two runtimes' logits, and
-/// whether the machine was quiet.
+/// Exports and measures all candidates; returns the largest difference between the two runtimes' logits, and whether the
+/// machine was quiet.
 pub(crate) fn deliver(
     setting: &Setting,
     table: &LatencyTable,
@@ -33,13 +36,12 @@ pub(crate) fn deliver(
     accept_noise: bool,
     progress: &mut Progress,
 ) -> Result<(f64, Hygiene)> {
-    let (folder, images) = (&setting.folder, &setting.images);
     let mut candidates: Vec<(&mut Candidate, PathBuf)> = Vec::new();
     let mut difference: f64 = 0.0;
     for (done, (name, candidate)) in choice.candidates().into_iter().enumerate() {
         progress.update("exporting networks", done as u64, 4, "");
-        let weights = folder.network(name, "safetensors");
-        let path = if name == "chosen" { folder.model() } else { folder.network(name, "onnx") };
+        let weights = setting.folder.network(name, "safetensors");
+        let path = model(setting, name);
         let found = write_model(setting, torch, &candidate.genotype, &weights, &path)?;
         difference = difference.max(found);
         candidates.push((candidate, path));
@@ -67,11 +69,24 @@ pub(crate) fn deliver(
             candidate.latency_measured_normalised_s =
                 Some(seconds * timing.normalised_s / timing.seconds);
         }
-        let mut session = Session::open(path, threads())?;
+    }
+    Ok((difference, hygiene))
+}
+
+/// Tests the exported files on the test images: once, when nothing is chosen any more.
+pub(crate) fn test(setting: &Setting, choice: &mut Choice, progress: &mut Progress) -> Result<()> {
+    let images = &setting.images;
+    for (name, candidate) in choice.candidates() {
+        let mut session = Session::open(&model(setting, name), runtime::threads(None))?;
         candidate.accuracy_test = Some(accuracy(&mut session, images, &images.test, progress)?);
     }
     progress.finish();
-    Ok((difference, hygiene))
+    Ok(())
+}
+
+/// Where a candidate's ONNX file is.
+fn model(setting: &Setting, name: &str) -> PathBuf {
+    if name == "chosen" { setting.folder.model() } else { setting.folder.network(name, "onnx") }
 }
 
 /// The measured percentile of single calls: 95 or 99, as the configuration was checked.
@@ -123,7 +138,7 @@ fn write_model(
     save_model(model, &to_onnx(&network, &Weights::load(weights)?, &info)?)?;
     let count = COMPARED.min(images.test.len());
     let expected = torch.logits(genotype, weights, count)?;
-    let mut session = Session::open(model, threads())?;
+    let mut session = Session::open(model, runtime::threads(None))?;
     let found = logits(&mut session, images, &images.test, 0, count)?;
     let difference = expected
         .iter()
@@ -173,9 +188,4 @@ fn logits(
     let pixels = &dataset.images[start * size..(start + count) * size];
     let input = splits.normalization.apply(pixels, shape);
     Ok(session.logits(&input, &[count, shape.channels, shape.height, shape.width])?)
-}
-
-/// Accuracy is not timed: it uses every core.
-fn threads() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -16,6 +16,9 @@ use crate::{
     runtime::{journal_of, remove, write_file},
 };
 
+/// A search that is repeated aims lower than what it missed by this factor.
+const MARGIN: f64 = 0.995;
+
 /// The latency that must hold, at the configuration's percentile; kept, so that a run that is gone on with has the same.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Limit {
@@ -24,6 +27,23 @@ pub(crate) struct Limit {
     pub(crate) seconds: f64,
     /// The full network's latency at that percentile, where the budget is a share of it.
     pub(crate) full_s: Option<f64>,
+    /// What the search keeps to, where that is less since a network that it had chosen was measured over the budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    aim_s: Option<f64>,
+}
+
+impl Limit {
+    /// The latency that predictions have to keep to.
+    pub(crate) fn aim_s(&self) -> f64 {
+        self.aim_s.unwrap_or(self.seconds)
+    }
+
+    fn save(&self, setting: &Setting) -> Result<()> {
+        let path = setting.folder.budget();
+        let text = serde_json::to_string_pretty(self)?;
+        write_file(&path, text.as_bytes())
+            .with_context(|| format!("cannot write `{}`", path.display()))
+    }
 }
 
 /// The run's table: measured, unless it is there already.
@@ -100,26 +120,55 @@ pub(crate) fn limit(
         Err(_) => {}
     }
     let limit = match requested {
-        Budget::Seconds(seconds) => Limit { requested, seconds, full_s: None },
+        Budget::Seconds(seconds) => Limit { requested, seconds, full_s: None, aim_s: None },
         Budget::ShareOfFull(_) => {
             let full_s = full_network(setting, table, accept_noise, progress)?;
-            Limit { requested, seconds: requested.resolve(full_s)?, full_s: Some(full_s) }
+            let seconds = requested.resolve(full_s)?;
+            Limit { requested, seconds, full_s: Some(full_s), aim_s: None }
         }
     };
-    let latency = TableLatency::at_percentile(&setting.space, table, setting.config.percentile)?;
     // An impossible budget ends here, before anything is trained.
-    let (need, seed) = (setting.config.method.least_networks(), setting.config.seed);
-    let found = netfit_search::feasible(&setting.space, &latency, limit.seconds, need, seed)?.len();
+    let (found, need) = (within(setting, table, limit.seconds)?, need(setting));
     if found < need {
         bail!(
             "{found} networks found within {}, expected at least {need}; hint: raise the budget",
             format::seconds(limit.seconds)
         );
     }
-    let text = serde_json::to_string_pretty(&limit)?;
-    write_file(&path, text.as_bytes())
-        .with_context(|| format!("cannot write `{}`", path.display()))?;
+    limit.save(setting)?;
     Ok(limit)
+}
+
+/// The same limit where the chosen network was measured over it: the table promised too much there by `measured_s` over
+/// the budget, so the next search has to find so much less, and a little more. None where too few networks are that fast.
+pub(crate) fn tighten(
+    setting: &Setting,
+    table: &LatencyTable,
+    limit: &Limit,
+    measured_s: f64,
+) -> Result<Option<Limit>> {
+    let aim_s = limit.aim_s() * MARGIN * limit.seconds / measured_s;
+    match within(setting, table, aim_s) {
+        Ok(found) if found >= need(setting) => {}
+        Ok(_) | Err(netfit_search::Error::Impossible { .. }) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    let limit = Limit { aim_s: Some(aim_s), ..limit.clone() };
+    limit.save(setting)?;
+    Ok(Some(limit))
+}
+
+/// Networks without which the method cannot do.
+fn need(setting: &Setting) -> usize {
+    setting.config.method.least_networks()
+}
+
+/// How many networks keep to a budget, of as many as are needed.
+fn within(setting: &Setting, table: &LatencyTable, budget_s: f64) -> netfit_search::Result<usize> {
+    let percentile = setting.config.percentile;
+    let latency = TableLatency::at_percentile(&setting.space, table, percentile)?;
+    let (need, seed) = (need(setting), setting.config.seed);
+    Ok(netfit_search::feasible(&setting.space, &latency, budget_s, need, seed)?.len())
 }
 
 /// More processes and rounds than for a table: a budget hangs on each of these few networks.

@@ -38,6 +38,9 @@ pub(crate) struct RunResult {
     /// Largest difference between ONNX Runtime's and libtorch's logits on images of the test set.
     pub(crate) logits_max_difference: f64,
     pub(crate) test_images: usize,
+    /// A hash of them; older results have none.
+    #[serde(default)]
+    pub(crate) test_hash: Option<String>,
     /// What the latency table's predictions are worth on networks that its calibration has not seen.
     pub(crate) validation: Option<Validation>,
     /// How well the accuracy predictor ranks, by cross-validation, where there is one.
@@ -45,10 +48,34 @@ pub(crate) struct RunResult {
     /// How networks were trained from scratch, where they were.
     #[serde(default)]
     pub(crate) protocols: Option<Protocols>,
+    /// What was chosen and measured until the budget held, the last of which is `chosen`.
+    #[serde(default)]
+    pub(crate) attempts: Vec<Attempt>,
     /// Whether the machine was quiet while the exported files were measured.
     pub(crate) hygiene: Hygiene,
     /// Wall-clock seconds of each step of the unbroken part of the run.
     pub(crate) seconds: BTreeMap<String, f64>,
+}
+
+/// A network that was chosen and measured.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Attempt {
+    pub(crate) genotype: Genotype,
+    /// What its predicted interval kept to.
+    pub(crate) aim_s: f64,
+    pub(crate) latency_predicted_s: f64,
+    pub(crate) latency_measured_s: Option<f64>,
+}
+
+impl Attempt {
+    pub(crate) fn of(candidate: &Candidate, aim_s: f64) -> Self {
+        Self {
+            genotype: candidate.genotype.clone(),
+            aim_s,
+            latency_predicted_s: candidate.latency_predicted_s,
+            latency_measured_s: candidate.latency_measured_s,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

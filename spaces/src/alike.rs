@@ -76,16 +76,14 @@ fn options(spec: &StageSpec, alike: &AlikeSpec) -> Result<Vec<Template>, String>
     }
     let mut options = Vec::new();
     for op in &alike.ops {
+        if !Template::has_kernel(op) {
+            return Err(format!("expected conv, dsconv or mbconv among `ops`, found `{op}`"));
+        }
         for kernel in &alike.kernel {
             for ratio in &alike.squeeze {
                 let gate = if *ratio > 0.0 { format!(" se{ratio}") } else { String::new() };
                 let text = format!("{op} k{kernel}{gate}");
                 let template = Template::parse(&text).map_err(|error| error.to_string())?;
-                if !template.searchable() {
-                    return Err(format!(
-                        "expected conv, dsconv or mbconv among `ops`, found `{op}`"
-                    ));
-                }
                 let with = |&skip| Template { skip: Some(skip), ..template.clone() };
                 options.extend(skips.iter().map(with));
             }

@@ -8,7 +8,8 @@ use smallvec::SmallVec;
 /// One value for each choice of a space, in the space's order; prints as one digit (base 36) a choice.
 ///
 /// Spaces hand out canonical genotypes only: a choice that is inactive under the others is 0, so equal networks
-/// have equal genotypes. Text becomes a genotype of a space through [`crate::Space::parse`]. Up to 64 choices are held in
+/// have equal genotypes. Where layers may be a `skip` or an `identity` they need not: a skip and then an op is the same
+/// network as the op and then a skip. Text becomes a genotype of a space through [`crate::Space::parse`]. Up to 64 choices are held in
 /// place: a search copies millions of genotypes, and none of them should cost an allocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -124,6 +124,30 @@ pub(crate) enum Kind {
     Linear,
 }
 
+/// What a token of a template is about.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Token {
+    Activation,
+    Bias,
+    Squeeze,
+    Kernel,
+    Expand,
+    Stride,
+    Width,
+}
+
+impl Kind {
+    /// Whether a token has a meaning for it.
+    fn takes(self, token: Token) -> bool {
+        match self {
+            Self::Conv | Self::Separable => !matches!(token, Token::Bias | Token::Expand),
+            Self::MbConv => token != Token::Bias,
+            Self::Linear => matches!(token, Token::Bias | Token::Activation | Token::Width),
+            Self::Identity | Self::Skip | Self::Pool => false,
+        }
+    }
+}
+
 impl Template {
     pub(crate) fn mbconv(
         kernel: usize,
@@ -154,8 +178,17 @@ impl Template {
             }
         };
         let mut template = Self { kind, ..Self::mbconv(0, 0, None, Activation::None) };
+        let mut known = Vec::new();
         for word in words {
-            template.read(word).ok_or_else(|| fail(format!("unknown token `{word}`")))?;
+            let token =
+                template.read(word).ok_or_else(|| fail(format!("unknown token `{word}`")))?;
+            if !kind.takes(token) {
+                return Err(fail(format!("its kind takes no token `{word}`")));
+            }
+            if known.contains(&token) {
+                return Err(fail(format!("`{word}` says again what a token before it has said")));
+            }
+            known.push(token);
         }
         if matches!(kind, Kind::Conv | Kind::Separable | Kind::MbConv)
             && template.kernel.is_multiple_of(2)
@@ -170,30 +203,37 @@ impl Template {
         Ok(template)
     }
 
-    fn read(&mut self, word: &str) -> Option<()> {
+    /// Takes a token and tells what it is about.
+    fn read(&mut self, word: &str) -> Option<Token> {
         let number = |prefix: &str| word.strip_prefix(prefix)?.parse::<usize>().ok();
         if let Some(activation) = Activation::named(word) {
             self.activation = activation;
+            Some(Token::Activation)
         } else if word == "nobias" {
             self.bias = false;
+            Some(Token::Bias)
         } else if let Some(ratio) = word.strip_prefix("se") {
             self.squeeze =
                 Some(ratio.parse().ok().filter(|r| (0.0..=1.0).contains(r) && *r > 0.0)?);
+            Some(Token::Squeeze)
         } else if let Some(n) = number("k") {
             self.kernel = n;
+            Some(Token::Kernel)
         } else if let Some(n) = number("e") {
             self.expand = n;
+            Some(Token::Expand)
         } else if let Some(n) = number("s") {
             self.stride = Some(n);
+            Some(Token::Stride)
         } else {
             self.width = Some(number("o")?);
+            Some(Token::Width)
         }
-        Some(())
     }
 
-    /// Whether it has a kernel, as the layers of stages do that are all alike.
-    pub(crate) fn searchable(&self) -> bool {
-        matches!(self.kind, Kind::Conv | Kind::Separable | Kind::MbConv)
+    /// Whether the template that begins so has a kernel, as the layers of stages do that are all alike.
+    pub(crate) fn has_kernel(text: &str) -> bool {
+        matches!(text.split_whitespace().next(), Some("conv" | "dsconv" | "mbconv"))
     }
 
     /// The block on `input`; none for a skip, and for an identity that changes nothing.

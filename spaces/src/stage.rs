@@ -165,6 +165,12 @@ fn options(spec: &StageSpec) -> std::result::Result<Vec<Template>, String> {
                 spec.ops[place]
             ));
         }
+        if let Some(place) = parsed.iter().position(|op| op.stride.or(op.width).is_some()) {
+            return Err(format!(
+                "expected no `s` and no `o` in `{}`: the stage has a `stride` and a `width`",
+                spec.ops[place]
+            ));
+        }
         let skip = parsed.iter().rposition(|op| op.kind == Kind::Skip);
         if skip.is_some_and(|place| place > 0) || parsed.len() == 1 && skip.is_some() {
             return Err("expected `skip` first among `ops`, and another op after it".into());

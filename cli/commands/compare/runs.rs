@@ -142,6 +142,14 @@ fn check(first: &Loaded, other: &Loaded) -> Result<()> {
     if data(first) != data(other) || first.result.test_images != other.result.test_images {
         bail!("`{ours}` and `{theirs}` have different data; hint: see [data] in their netfit.toml");
     }
+    if let (Some(a), Some(b)) = (&first.result.test_hash, &other.result.test_hash)
+        && a != b
+    {
+        bail!(
+            "`{ours}` and `{theirs}` were tested on different images; hint: where the data has no test images of its own \
+             they are drawn by the seed"
+        );
+    }
     Ok(())
 }
 

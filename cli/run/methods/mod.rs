@@ -102,6 +102,14 @@ impl Method {
         }
     }
 
+    /// Whether a network that was measured over the budget is searched for again: what costs a training each is not.
+    pub(crate) fn searches_again(self) -> bool {
+        match self {
+            Self::Ofa => true,
+            Self::MnasNet | Self::Proxyless => false,
+        }
+    }
+
     /// Networks within the budget without which it cannot do: those that a predictor learns from, or the chosen one and
     /// one to compare it with.
     pub(crate) fn least_networks(self) -> usize {

@@ -30,7 +30,7 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
     work.progress.finish();
     work.clock.lap("train");
 
-    let (setting, budget_s) = (work.setting, work.limit.seconds);
+    let (setting, budget_s) = (work.setting, work.limit.aim_s());
     let (space, search, seed) = (&setting.space, &setting.config.search, setting.config.seed);
     let latency = work.latency()?;
     let mut judge = Judge::new(setting, &latency, &mut work.torch, work.progress)?;

@@ -1,6 +1,6 @@
 //! Images in memory, and what is known about their pixels.
 
-use netfit_spaces::Shape;
+use netfit_spaces::{Shape, short_hash};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result, load};
@@ -22,6 +22,12 @@ impl Dataset {
     /// Number of images.
     pub fn len(&self) -> usize {
         self.targets.len()
+    }
+
+    /// A hash of its images and their classes.
+    pub fn hash(&self) -> String {
+        let targets: Vec<u8> = self.targets.iter().flat_map(|t| t.to_le_bytes()).collect();
+        [short_hash(&self.images), short_hash(targets)].join(" ")
     }
 
     /// Whether there is no image.
