@@ -77,6 +77,7 @@ impl TrainDevice {
 
 /// netfit.toml names the space, the data, the device and the budget. Whatever was interrupted goes on where it was.
 ///
+/// Once-for-All runs search again where the network that they chose was measured over the budget, at most four times.
 /// Exit status: 0 where the measured latency is within the budget, 2 where it is not, 1 on any error.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
