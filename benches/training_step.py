@@ -1,7 +1,8 @@
 """One Once-for-All training step in PyTorch: the other side of `make bench-training`.
 
-Reads {"full": [block lines], "subnet": [block lines], "batch", "steps", "threads", "device"} on standard input and prints the
-seconds of every step: `full` (labels only) and `subnet` (distilled from the full network), after a warm-up.
+Reads {"full": [block lines], "subnet": [block lines], "side", "batch", "steps", "warm_up", "threads", "device"} on
+standard input and prints the seconds of every step: `full` (labels only) and `subnet` (distilled from the full network),
+after a warm-up.
 The supernet is written as one would in PyTorch: shared weights, sliced and transformed per subnet, nothing cached.
 """
 

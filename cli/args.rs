@@ -58,7 +58,7 @@ pub(crate) enum Command {
     DeviceWorker,
 }
 
-/// Where libtorch computes; it may change from one session to the next.
+/// Where libtorch computes; a run that was cut off may go on elsewhere.
 #[derive(Debug, Args)]
 pub(crate) struct TrainDevice {
     /// Where networks train, in place of the configuration's `[training] device`: cpu or cuda:0.

@@ -111,9 +111,9 @@ fn runs_that_cannot_be_compared_are_refused_by_what_differs() {
     let message = fail(&Told { budget_s: 3e-4, ..OFA }, "budget");
     assert!(message.contains("200 us") && message.contains("--budget 200us"), "{message}");
     let message = fail(&Told { threads: 2, ..OFA }, "device");
-    let tested = fail(&Told { test_hash: Some("c d"), ..OFA }, "test");
-    assert!(tested.contains("were tested on different images; hint"), "{tested}");
     assert!(message.contains("threads is 1 and 2"), "{message}");
+    let message = fail(&Told { test_hash: Some("c d"), ..OFA }, "test");
+    assert!(message.contains("were tested on different images; hint"), "{message}");
     assert!(fail(&OFA, "twin").contains("with seed 0"));
     fs::remove_file(place("twin").join("result.json")).unwrap();
     assert!(advice(&["compare", text(&place("twin"))]).contains("not finished"));

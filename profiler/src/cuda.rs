@@ -15,7 +15,7 @@ use crate::{
 pub const CUDA: &str = "CUDA";
 
 /// Which GPU, and how it computes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CudaOptions {
     /// Its number, as `CUDA_VISIBLE_DEVICES` leaves it.
     pub gpu: usize,
@@ -40,6 +40,13 @@ pub enum Precision {
     Fp16,
     /// 16 bits with the exponent of 32.
     Bf16,
+}
+
+impl Default for CudaOptions {
+    /// The first GPU, one image, fp32, a warm cache.
+    fn default() -> Self {
+        Self { gpu: 0, batch: 1, precision: Precision::default(), flush: false }
+    }
 }
 
 impl CudaOptions {

@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 ///
 /// Spaces hand out canonical genotypes only: a choice that is inactive under the others is 0, so equal networks
 /// have equal genotypes. Where layers may be a `skip` or an `identity` they need not: a skip and then an op is the same
-/// network as the op and then a skip. Text becomes a genotype of a space through [`crate::Space::parse`]. Up to 64 choices are held in
-/// place: a search copies millions of genotypes, and none of them should cost an allocation.
+/// network as the op and then a skip. Text becomes a genotype of a space through [`crate::Space::parse`]. Up to 64
+/// choices are held in place: a search copies millions of genotypes, and none of them should cost an allocation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Genotype(pub(crate) SmallVec<[u8; 64]>);

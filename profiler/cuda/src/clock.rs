@@ -25,7 +25,7 @@ impl Clock {
         #[allow(unsafe_code)]
         if !unsafe { is_culib_present() } {
             return Err(Error::Driver(
-                "libcuda.so is missing: is the NVIDIA driver installed?".into(),
+                "libcuda.so is missing; hint: install the NVIDIA driver".into(),
             ));
         }
         let context = CudaContext::new(gpu)?;
@@ -33,12 +33,13 @@ impl Clock {
         Ok(Self::Gpu { context, stream, events: Vec::new() })
     }
 
-    /// The moment `number` is now. Numbers may grow by one.
+    /// The moment `number` is now.
     pub(crate) fn mark(&mut self, number: usize) -> Result<()> {
         match self {
             Self::Host(moments) => {
-                moments.resize(moments.len().max(number + 1), Instant::now());
-                moments[number] = Instant::now();
+                let now = Instant::now();
+                moments.resize(moments.len().max(number + 1), now);
+                moments[number] = now;
             }
             Self::Gpu { context, stream, events } => {
                 while events.len() <= number {

@@ -39,10 +39,11 @@ impl Gpu {
         check_stream(options.gpu)?;
         tch::Cuda::cudnn_set_benchmark(true);
         let driver = Driver::open().ok();
-        let fingerprint = fingerprint(&context, driver.as_ref(), options)?;
+        let unknown = Self::of(device, options);
+        let fingerprint = fingerprint(&context, driver.as_ref(), &unknown.fingerprint)?;
         let flush = options.flush.then(|| cache(&context, device)).transpose()?;
         let uuid = uuid(&context)?;
-        Ok(Self { clock, fingerprint, flush, driver, uuid, ..Self::of(device, options) })
+        Ok(Self { clock, fingerprint, flush, driver, uuid, ..unknown })
     }
 
     /// The CPU in a GPU's place: what does not depend on a GPU can be tried on it.
@@ -101,22 +102,19 @@ impl Gpu {
     }
 }
 
+/// What the GPU and its driver add to what is known without them.
 fn fingerprint(
     context: &CudaContext,
     driver: Option<&Driver>,
-    options: CudaOptions,
+    known: &Fingerprint,
 ) -> Result<Fingerprint> {
     let cores = context.attribute(CUdevice_attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?;
     let version = driver.and_then(Driver::version).map(|version| format!(", driver {version}"));
     Ok(Fingerprint {
         processor: context.name()?,
         cores: cores as usize,
-        runtime: "libtorch".into(),
-        runtime_version: torch_version() + &version.unwrap_or_default(),
-        provider: options.provider(),
-        threads: 1,
-        precision: options.precision.long_name().into(),
-        batch: options.batch,
+        runtime_version: known.runtime_version.clone() + &version.unwrap_or_default(),
+        ..known.clone()
     })
 }
 
@@ -157,7 +155,8 @@ fn check_stream(gpu: usize) -> Result<()> {
         return Ok(());
     }
     Err(Error::Driver(
-        "libtorch does not compute on the default stream, where events are recorded".into(),
+        "libtorch does not compute on the default stream, where events are recorded; hint: use the libtorch that \
+         `make setup` installs".into(),
     ))
 }
 
