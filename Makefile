@@ -16,6 +16,7 @@ test: setup ## the dependency check and all tests
 	@scripts/timed "set-up and compiling" cargo test --locked --no-run
 	@scripts/check-dependencies $(programs)/debug/netfit
 	@scripts/timed "the tests" cargo test --locked
+	@scripts/gpu-tests $(programs)/debug/netfit
 
 setup: ## put libtorch, ONNX Runtime and Fashion-MNIST into .deps/
 	@scripts/setup

@@ -64,13 +64,17 @@ class Check:
         return found
 
     def training(self):
-        return {space: self.speed(space, batch) for space, batch in (("ofa-28", 512), ("ofa-mbv3", 128))}
+        found = {}
+        for space, batch in (("ofa-28", 512), ("ofa-mbv3", 128)):
+            for precision in ("fp32", "bf16"):
+                found[f"{space} {precision}"] = self.speed(space, batch, precision)
+        return found
 
-    def speed(self, space, batch):
+    def speed(self, space, batch, precision):
         largest, middle = self.space(space)["largest"], self.middle(space)
         job = {"space": space, "genotype": middle, "full": self.blocks(space, largest), "subnet": self.blocks(space, middle),
                "side": 28 if space == "ofa-28" else 224, "batch": batch, "steps": 15, "warm_up": 5, "threads": 2,
-               "device": f"cuda:{self.gpu}"}
+               "device": f"cuda:{self.gpu}", "precision": precision}
         sides = {"netfit": [self.step], "PyTorch": [os.environ.get("BENCH_PYTHON", sys.executable), STEP]}
         seconds, found = {name: {"full": [], "subnet": []} for name in sides}, {}
         for _ in range(2):

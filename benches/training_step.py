@@ -114,7 +114,9 @@ def main():
     torch.manual_seed(0)
     torch.set_num_threads(job["threads"])
     full, subnet = ([parse(line) for line in job[name]] for name in ("full", "subnet"))
-    device = job.get("device", "cpu")
+    device, precision = job.get("device", "cpu"), job.get("precision", "fp32")
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision == "tf32"
+    mixed = lambda: torch.autocast(device.split(":")[0], torch.bfloat16, enabled=precision == "bf16")
     net = Supernet(full).to(device, memory_format=torch.channels_last).train()
     teacher = Supernet(full).to(device, memory_format=torch.channels_last).eval()
     groups = [[p for p in net.parameters() if (p.dim() > 1) == decays] for decays in (True, False)]
@@ -125,11 +127,13 @@ def main():
     labels = torch.randint(0, full[-1]["out"], (job["batch"],)).to(device)
 
     def step(blocks, distilled):
-        logits = net(images, blocks)
+        with mixed():
+            logits = net(images, blocks)
+        logits = logits.float()
         loss = F.cross_entropy(logits, labels, label_smoothing=0.1)
         if distilled:
-            with torch.no_grad():
-                soft = teacher(images, full).softmax(1)
+            with torch.no_grad(), mixed():
+                soft = teacher(images, full).float().softmax(1)
             loss = loss + F.cross_entropy(logits, soft)
         sgd.zero_grad(set_to_none=True)
         loss.backward()

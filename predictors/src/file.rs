@@ -299,7 +299,7 @@ impl Perceptron {
         };
         let layers = widths.windows(2).enumerate().map(layer);
         let layers = Layers(layers.collect::<std::result::Result<_, String>>()?);
-        let (space, inference) = (space.clone(), Inference::default());
+        let (space, inference) = (space.clone(), Inference::new(&layers));
         Ok(Mlp { space, layers, base: self.base, scale: self.scale, networks, inference })
     }
 }

@@ -8,109 +8,138 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::{
     Error, Result,
     dense::{Dense, Layers},
-    product::{Matrix, product},
+    panels::Panels,
+    product,
 };
 
 /// Genotypes a batch. It is fixed, and the last batch is filled up with what was there: a genotype's prediction then
 /// depends neither on its company nor on the number of threads. Half a population of evolution keeps two threads busy.
 const ROWS: usize = 50;
-/// Outputs that are summed at a time in the first layer, and partial sums in the last one: they stay in registers.
+/// Partial sums in the last layer, and outputs of the first one that are summed at a time: they stay in registers.
 const LANES: usize = 16;
+/// Outputs of the first layer for which all genotypes of a batch are computed before the next: their weights then stay in
+/// the nearest cache.
+const WIDE: usize = 3 * LANES;
 
-/// Where predictions are computed.
-#[derive(Debug, Default)]
+/// Layers as they are predicted with, and where.
+#[derive(Debug)]
 pub(crate) struct Inference {
+    network: Arc<Fitted>,
     /// All threads but the caller's.
     others: Option<Arc<ThreadPool>>,
     /// One for each thread.
     scratch: Vec<Scratch>,
 }
 
-/// A copy shares the threads and has room of its own.
+/// A copy shares the layers and the threads and has room of its own.
 impl Clone for Inference {
     fn clone(&self) -> Self {
-        Self { others: self.others.clone(), scratch: Vec::new() }
+        let (network, others) = (self.network.clone(), self.others.clone());
+        Self { network, others, scratch: Vec::new() }
     }
+}
+
+#[derive(Debug)]
+struct Fitted {
+    /// None where there is one layer.
+    first: Option<Dense>,
+    hidden: Vec<Panels>,
+    last: Dense,
 }
 
 /// Room for one batch.
 #[derive(Debug, Default)]
 struct Scratch {
+    /// Where each genotype's encoding is 1, and where the next one's begin.
     ones: Vec<usize>,
+    ends: Vec<usize>,
     input: Vec<f32>,
     output: Vec<f32>,
 }
 
 impl Inference {
-    /// On so many threads.
-    pub(crate) fn new(threads: usize) -> Result<Self> {
+    /// Predictions of `layers` on the caller's thread.
+    ///
+    /// # Panics
+    /// Where there is no layer.
+    pub(crate) fn new(layers: &Layers) -> Self {
+        product::read_panels_in_place();
+        let [before @ .., last] = &layers.0[..] else { panic!("a predictor has a layer") };
+        let first = before.first().cloned();
+        let hidden = before.iter().skip(1).map(Panels::new).collect();
+        let network = Arc::new(Fitted { first, hidden, last: last.clone() });
+        Self { network, others: None, scratch: Vec::new() }
+    }
+
+    /// The same on so many threads.
+    pub(crate) fn with_threads(self, threads: usize) -> Result<Self> {
         if threads < 2 {
-            return Ok(Self::default());
+            return Ok(Self { others: None, ..self });
         }
         let pool = ThreadPoolBuilder::new().num_threads(threads - 1).build();
         let pool = pool.map_err(|source| Error::Threads { threads, source: Box::new(source) })?;
-        Ok(Self { others: Some(Arc::new(pool)), scratch: Vec::new() })
+        Ok(Self { others: Some(Arc::new(pool)), ..self })
     }
 
-    /// The output of `layers` for each genotype.
-    pub(crate) fn run(
-        &mut self,
-        layers: &Layers,
-        space: &Space,
-        genotypes: &[Genotype],
-        out: &mut [f32],
-    ) {
-        let Self { others, scratch } = self;
+    /// The output for each genotype.
+    pub(crate) fn run(&mut self, space: &Space, genotypes: &[Genotype]) -> Vec<f32> {
+        let Self { network, others, scratch } = self;
         let threads = 1 + others.as_ref().map_or(0, |pool| pool.current_num_threads());
         scratch.resize_with(threads, Scratch::default);
+        let mut out = vec![0.0; genotypes.len()];
         let batches = genotypes.len().div_ceil(ROWS);
         let jobs = Mutex::new(genotypes.chunks(ROWS).zip(out.chunks_mut(ROWS)));
         let work = |scratch: &mut Scratch| {
             loop {
                 let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some((genotypes, out)) = next else { return };
-                scratch.predict(layers, space, genotypes, out);
+                scratch.predict(network, space, genotypes, out);
             }
         };
-        let Some((first, rest)) = scratch.split_first_mut() else { return };
+        let (first, rest) = scratch.split_at_mut(1);
         match others {
             Some(pool) if batches > 1 => pool.in_place_scope(|scope| {
                 for scratch in rest.iter_mut().take(batches - 1) {
                     scope.spawn(|_| work(scratch));
                 }
-                work(first);
+                work(&mut first[0]);
             }),
-            _ => work(first),
+            _ => work(&mut first[0]),
         }
+        out
     }
 }
 
 impl Scratch {
     /// The outputs of one batch of at most [`ROWS`] genotypes.
-    fn predict(&mut self, layers: &Layers, space: &Space, genotypes: &[Genotype], out: &mut [f32]) {
-        let Self { ones, input, output } = self;
-        let [first, hidden @ .., last] = &layers.0[..] else {
-            let layer = &layers.0[0];
+    fn predict(
+        &mut self,
+        network: &Fitted,
+        space: &Space,
+        genotypes: &[Genotype],
+        out: &mut [f32],
+    ) {
+        let Self { ones, ends, input, output } = self;
+        let Fitted { first, hidden, last } = network;
+        let Some(first) = first else {
             for (genotype, out) in genotypes.iter().zip(out) {
-                *out = layer.bias[0]
-                    + space.encoded_ones(genotype).map(|place| layer.weight[place]).sum::<f32>();
+                let weights = space.encoded_ones(genotype).map(|place| last.weight[place]);
+                *out = last.bias[0] + weights.sum::<f32>();
             }
             return;
         };
-        input.resize(ROWS * first.outputs, 0.0);
-        for (genotype, row) in genotypes.iter().zip(input.chunks_exact_mut(first.outputs)) {
-            ones.clear();
+        ones.clear();
+        ends.clear();
+        for genotype in genotypes {
             ones.extend(space.encoded_ones(genotype));
-            sum_of_rows(first, ones, row);
+            ends.push(ones.len());
         }
+        input.resize(ROWS * first.outputs, 0.0);
+        sums_of_rows(first, ones, ends, input);
         rectify(input);
         for layer in hidden {
-            output.resize(ROWS * layer.outputs, 0.0);
-            for row in output.chunks_exact_mut(layer.outputs) {
-                row.copy_from_slice(&layer.bias);
-            }
-            let rows = Matrix::new(input, ROWS, layer.inputs);
-            product(output, 1.0, rows, Matrix::new(&layer.weight, layer.inputs, layer.outputs));
+            output.resize(ROWS * layer.outputs(), 0.0);
+            layer.apply(input, output);
             rectify(output);
             std::mem::swap(input, output);
         }
@@ -120,26 +149,47 @@ impl Scratch {
     }
 }
 
-/// `bias + x w` for an `x` that is 1 at the places `ones` and 0 elsewhere.
-fn sum_of_rows(layer: &Dense, ones: &[usize], out: &mut [f32]) {
-    out.copy_from_slice(&layer.bias);
-    let width = layer.outputs;
-    let (blocks, rest) = out.as_chunks_mut::<LANES>();
-    for (block, sums) in blocks.iter_mut().enumerate() {
-        let mut local = *sums;
-        for &one in ones {
-            let weights = &layer.weight[one * width + block * LANES..][..LANES];
-            for (sum, weight) in local.iter_mut().zip(weights) {
+/// `bias + x w` for every row `x`, which is 1 at its places among `ones` and 0 elsewhere.
+fn sums_of_rows(layer: &Dense, ones: &[usize], ends: &[usize], out: &mut [f32]) {
+    for row in out.chunks_exact_mut(layer.outputs) {
+        row.copy_from_slice(&layer.bias);
+    }
+    let mut at = 0;
+    while at + WIDE <= layer.outputs {
+        add_weights::<WIDE>(layer, ones, ends, at, out);
+        at += WIDE;
+    }
+    while at + LANES <= layer.outputs {
+        add_weights::<LANES>(layer, ones, ends, at, out);
+        at += LANES;
+    }
+    while at < layer.outputs {
+        add_weights::<1>(layer, ones, ends, at, out);
+        at += 1;
+    }
+}
+
+/// Adds the weights for `N` outputs from `at` on.
+fn add_weights<const N: usize>(
+    layer: &Dense,
+    ones: &[usize],
+    ends: &[usize],
+    at: usize,
+    out: &mut [f32],
+) {
+    let mut begin = 0;
+    for (&end, row) in ends.iter().zip(out.chunks_exact_mut(layer.outputs)) {
+        let row = &mut row[at..at + N];
+        let mut sums = [0.0; N];
+        sums.copy_from_slice(row);
+        for &one in &ones[begin..end] {
+            let weights = &layer.weight[one * layer.outputs + at..][..N];
+            for (sum, weight) in sums.iter_mut().zip(weights) {
                 *sum += weight;
             }
         }
-        *sums = local;
-    }
-    let at = width - rest.len();
-    for &one in ones {
-        for (sum, weight) in rest.iter_mut().zip(&layer.weight[one * width + at..]) {
-            *sum += weight;
-        }
+        row.copy_from_slice(&sums);
+        begin = end;
     }
 }
 
@@ -187,9 +237,7 @@ mod tests {
     }
 
     fn run(threads: usize, layers: &Layers, space: &Space, genotypes: &[Genotype]) -> Vec<f32> {
-        let mut out = vec![0.0; genotypes.len()];
-        Inference::new(threads).unwrap().run(layers, space, genotypes, &mut out);
-        out
+        Inference::new(layers).with_threads(threads).unwrap().run(space, genotypes)
     }
 
     #[test]

@@ -41,6 +41,7 @@ mod known;
 mod latency;
 mod method;
 mod mlp;
+mod panels;
 mod predictor;
 mod product;
 mod ridge;

@@ -89,54 +89,14 @@ impl Mlp {
         widths.extend(&options.layers);
         widths.push(1);
         let mut random = Random::new(options.seed, "predictor/initialisation");
-        let layers = Layers::new(&widths, &mut random);
-        let mut predictor = Self {
-            space: space.clone(),
-            layers,
-            base,
-            scale,
-            networks: known.len(),
-            inference: Inference::default(),
-        };
+        let mut layers = Layers::new(&widths, &mut random);
         if !constant {
-            predictor.train(known, options)?;
+            let standard = |&(_, accuracy): &(_, f64)| ((accuracy - base) / scale) as f32;
+            let targets: Vec<f32> = known.iter().map(standard).collect();
+            train(&mut layers, &encoded(space, known), &targets, options)?;
         }
-        Ok(predictor)
-    }
-
-    fn train(&mut self, known: &[(Genotype, f64)], options: &MlpOptions) -> Result<()> {
-        let width = self.space.encoding_width();
-        let mut encoded = vec![0.0; known.len() * width];
-        for (row, (genotype, _)) in encoded.chunks_exact_mut(width).zip(known) {
-            self.space.encode(genotype, row);
-        }
-        let standard = |accuracy: f64| ((accuracy - self.base) / self.scale) as f32;
-        let targets: Vec<f32> = known.iter().map(|(_, accuracy)| standard(*accuracy)).collect();
-        let batch = options.batch.min(known.len());
-        let steps = (options.epochs * known.len().div_ceil(batch)).min(options.max_steps);
-        let mut adam = Adam::new(&self.layers, options.weight_decay);
-        let mut pass = Pass::new(&self.layers, batch);
-        let mut target = vec![0.0; batch];
-        let mut order = Order::new(known.len(), options.seed);
-        for step in 0..steps {
-            for (slot, row) in pass.input().chunks_exact_mut(width).zip(&mut target) {
-                let network = order.next();
-                slot.copy_from_slice(&encoded[network * width..][..width]);
-                *row = targets[network];
-            }
-            pass.forward(&self.layers);
-            let loss = pass.backward(&self.layers, &target, &mut adam.gradient);
-            if !loss.is_finite() {
-                let reason = format!(
-                    "the loss is {loss} at step {step}, expected a finite one; hint: lower the learning rate"
-                );
-                return Err(Error::Training { reason });
-            }
-            let progress = step as f64 / steps as f64;
-            let rate = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
-            adam.step(&mut self.layers, options.learning_rate * rate);
-        }
-        Ok(())
+        let (space, inference) = (space.clone(), Inference::new(&layers));
+        Ok(Self { space, layers, base, scale, networks: known.len(), inference })
     }
 
     /// The space whose genotypes it scores.
@@ -154,18 +114,16 @@ impl Mlp {
     /// # Errors
     /// Threads that cannot be started.
     pub fn with_threads(self, threads: usize) -> Result<Self> {
-        Ok(Self { inference: Inference::new(threads)?, ..self })
+        Ok(Self { inference: self.inference.with_threads(threads)?, ..self })
     }
 
     /// The predicted accuracy of each genotype.
     pub fn predict(&self, genotypes: &[Genotype]) -> Vec<f64> {
-        self.predict_in(&mut self.inference.clone(), genotypes)
+        self.accuracies_of(&self.inference.clone().run(&self.space, genotypes))
     }
 
-    fn predict_in(&self, inference: &mut Inference, genotypes: &[Genotype]) -> Vec<f64> {
-        let mut heads = vec![0.0; genotypes.len()];
-        inference.run(&self.layers, &self.space, genotypes, &mut heads);
-        heads.into_iter().map(|head| self.base + self.scale * f64::from(head)).collect()
+    fn accuracies_of(&self, heads: &[f32]) -> Vec<f64> {
+        heads.iter().map(|&head| self.base + self.scale * f64::from(head)).collect()
     }
 }
 
@@ -175,11 +133,49 @@ impl Accuracy for Mlp {
     }
 
     fn accuracies(&mut self, genotypes: &[Genotype]) -> Result<Vec<f64>> {
-        let mut inference = std::mem::take(&mut self.inference);
-        let predicted = self.predict_in(&mut inference, genotypes);
-        self.inference = inference;
-        Ok(predicted)
+        let heads = self.inference.run(&self.space, genotypes);
+        Ok(self.accuracies_of(&heads))
     }
+}
+
+/// The encodings of networks, one after the other.
+fn encoded(space: &Space, known: &[(Genotype, f64)]) -> Vec<f32> {
+    let width = space.encoding_width();
+    let mut rows = vec![0.0; known.len() * width];
+    for (row, (genotype, _)) in rows.chunks_exact_mut(width).zip(known) {
+        space.encode(genotype, row);
+    }
+    rows
+}
+
+/// Fits `layers` to `targets` by the rows of `inputs`.
+fn train(layers: &mut Layers, inputs: &[f32], targets: &[f32], options: &MlpOptions) -> Result<()> {
+    let width = inputs.len() / targets.len();
+    let batch = options.batch.min(targets.len());
+    let steps = (options.epochs * targets.len().div_ceil(batch)).min(options.max_steps);
+    let mut adam = Adam::new(layers, options.weight_decay);
+    let mut pass = Pass::new(layers, batch);
+    let mut target = vec![0.0; batch];
+    let mut order = Order::new(targets.len(), options.seed);
+    for step in 0..steps {
+        for (slot, row) in pass.input().chunks_exact_mut(width).zip(&mut target) {
+            let network = order.next();
+            slot.copy_from_slice(&inputs[network * width..][..width]);
+            *row = targets[network];
+        }
+        pass.forward(layers);
+        let loss = pass.backward(layers, &target, &mut adam.gradient);
+        if !loss.is_finite() {
+            let reason = format!(
+                "the loss is {loss} at step {step}, expected a finite one; hint: lower the learning rate"
+            );
+            return Err(Error::Training { reason });
+        }
+        let progress = step as f64 / steps as f64;
+        let rate = 0.5 * (1.0 + (std::f64::consts::PI * progress).cos());
+        adam.step(layers, options.learning_rate * rate);
+    }
+    Ok(())
 }
 
 fn check(known: &[(Genotype, f64)], options: &MlpOptions) -> Result<()> {

@@ -37,18 +37,32 @@ impl<'a> Matrix<'a> {
 /// `out = keep * out + a b`, where `out` is row-major `[a.rows, b.columns]`; on one thread, so that sums are always
 /// taken in the same order.
 pub(crate) fn product(out: &mut [f32], keep: f32, a: Matrix<'_>, b: Matrix<'_>) {
-    assert_eq!(a.columns, b.rows, "inner sizes of a product agree");
     assert_eq!(out.len(), a.rows * b.columns, "a product's output is rows x columns");
-    // SAFETY: by `Matrix::new`'s and the two assertions above, every index below stays within its slice, and `out` is
+    product_at(out, 0, b.columns, keep, a, b);
+}
+
+/// The same for the `b.columns` columns from `column` on of an `out` that is row-major `[a.rows, columns]`.
+pub(crate) fn product_at(
+    out: &mut [f32],
+    column: usize,
+    columns: usize,
+    keep: f32,
+    a: Matrix<'_>,
+    b: Matrix<'_>,
+) {
+    assert_eq!(a.columns, b.rows, "inner sizes of a product agree");
+    assert_eq!(out.len(), a.rows * columns, "a product's output is rows x columns");
+    assert!(column + b.columns <= columns, "a product's columns lie within its output's");
+    // SAFETY: by `Matrix::new`'s and the assertions above, every index below stays within its slice, and `out` is
     // borrowed mutably, so it overlaps neither factor.
     unsafe {
         gemm::gemm(
             a.rows,
             b.columns,
             a.columns,
-            out.as_mut_ptr(),
+            out.as_mut_ptr().wrapping_add(column),
             1,
-            b.columns as isize,
+            columns as isize,
             keep != 0.0,
             a.data.as_ptr(),
             a.column_stride,
@@ -64,6 +78,13 @@ pub(crate) fn product(out: &mut [f32], keep: f32, a: Matrix<'_>, b: Matrix<'_>) 
             Parallelism::None,
         );
     }
+}
+
+/// Has factors of products read as they lie where the other one has at most 54 rows (instead of 48).
+///
+/// Copying them into the order of the inner loop pays for large products only, and panels have that order.
+pub(crate) fn read_panels_in_place() {
+    gemm::set_lhs_packing_threshold_single_thread(9);
 }
 
 #[cfg(test)]

@@ -99,6 +99,12 @@ pub struct Training {
     pub device: String,
     /// Threads of a CPU; 0: all cores.
     pub threads: usize,
+    /// What products are computed in; weights, their statistics and all sums stay in 32 bits.
+    #[serde(skip_serializing_if = "is_default")]
+    pub precision: Precision,
+    /// Whether a GPU is kept to algorithms that give the same sums each time; a CPU's do.
+    #[serde(skip_serializing_if = "is_default")]
+    pub deterministic: bool,
     /// Images a step.
     pub batch: usize,
     /// Epochs of the full network.
@@ -139,6 +145,8 @@ impl Default for Training {
         Self {
             device: "cpu".to_owned(),
             threads: 0,
+            precision: Precision::Fp32,
+            deterministic: false,
             batch: 128,
             full_epochs: 180.0,
             shrink_epochs: 425.0,
@@ -160,11 +168,17 @@ impl Default for Training {
 }
 
 impl Training {
-    /// The settings that decide what comes out: where it trains, its threads and its checkpoints may change from one
-    /// session to the next.
+    /// The settings that decide what comes out: where it trains, its threads, its checkpoints and whether a GPU is kept
+    /// deterministic may change from one session to the next.
     #[must_use]
     pub fn fixed(&self) -> Self {
-        Self { threads: 0, checkpoint_steps: 0, device: String::new(), ..self.clone() }
+        Self {
+            threads: 0,
+            deterministic: false,
+            checkpoint_steps: 0,
+            device: String::new(),
+            ..self.clone()
+        }
     }
 
     /// Of those, the ones that networks trained from scratch share: batch, warm-up, momentum, weight decay, label
@@ -180,6 +194,25 @@ impl Training {
             ..self.fixed()
         }
     }
+}
+
+/// What a training's products are computed in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// 32 bits.
+    #[default]
+    Fp32,
+    /// 32 bits of which a GPU's tensor cores read 10 of the mantissa.
+    Tf32,
+    /// Mixed precision: 16 bits with the exponent of 32, so that no loss has to be scaled (Kalamkar et al.,
+    /// arXiv 1905.12322). On a CPU it is for tests: few have instructions for it.
+    Bf16,
+}
+
+/// Settings that were not there in earlier versions are written only where they are used: identities of runs then stay.
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 /// How long and how fast a network is trained from scratch; everything else is [`Training`]'s.

@@ -39,6 +39,8 @@ impl Process {
         let mut child = Command::new(program)
             // GPUs have the numbers that the driver's own tools show.
             .env("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+            // Without it cuBLAS may sum in another order each time, and a deterministic training is refused.
+            .env("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -1,7 +1,8 @@
 //! The one loop around all strategies.
 
-use std::{cmp::Ordering, collections::HashSet, time::Instant};
+use std::{cmp::Ordering, time::Instant};
 
+use indexmap::IndexSet;
 use netfit_predictors::{Accuracy, Latency, LatencyModel};
 use netfit_spaces::{Genotype, Space};
 use serde::{Deserialize, Serialize};
@@ -206,7 +207,8 @@ impl Search<'_> {
 struct Pool<'a> {
     latency: &'a dyn LatencyModel,
     budget_s: f64,
-    seen: HashSet<Genotype>,
+    /// In the order of admission: a growing set then appends, and a look-up stays within a small index.
+    seen: IndexSet<Genotype>,
     proposals: usize,
     /// Admitted since it was last cleared, with their latencies.
     genotypes: Vec<Genotype>,
@@ -220,7 +222,7 @@ impl<'a> Pool<'a> {
         Self {
             latency,
             budget_s,
-            seen: HashSet::new(),
+            seen: IndexSet::new(),
             proposals: 0,
             genotypes: Vec::new(),
             latencies: Vec::new(),

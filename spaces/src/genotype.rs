@@ -11,9 +11,16 @@ use smallvec::SmallVec;
 /// have equal genotypes. Where layers may be a `skip` or an `identity` they need not: a skip and then an op is the same
 /// network as the op and then a skip. Text becomes a genotype of a space through [`crate::Space::parse`]. Up to 64
 /// choices are held in place: a search copies millions of genotypes, and none of them should cost an allocation.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Genotype(pub(crate) SmallVec<[u8; 64]>);
+
+/// As one copy of bytes; what is derived goes value by value.
+impl Clone for Genotype {
+    fn clone(&self) -> Self {
+        Self(SmallVec::from_slice(&self.0))
+    }
+}
 
 impl Genotype {
     /// The values, one for each choice.

@@ -7,6 +7,7 @@ use crate::{
     network::short_hash,
     spec::{PRESETS, SpaceSpec, Template},
     stage::{Stage, add_choice, ascending},
+    variation::opens,
 };
 
 /// Values of a choice at most: one digit of base 36 in a genotype.
@@ -25,6 +26,7 @@ pub struct Space {
     resolution: Option<usize>,
     /// The choices that an encoding holds.
     encoded: Vec<usize>,
+    opens: Vec<bool>,
 }
 
 impl Space {
@@ -122,6 +124,7 @@ impl Space {
         let space = Self {
             id: short_hash(&text),
             encoded: encoded(&choices),
+            opens: opens(&choices),
             spec,
             inputs,
             stem,
@@ -182,6 +185,11 @@ impl Space {
     /// Its choices, in a genotype's order.
     pub fn choices(&self) -> &[Choice] {
         &self.choices
+    }
+
+    /// For each choice, whether it is the first of those that are mutated together.
+    pub(crate) fn opens(&self) -> &[bool] {
+        &self.opens
     }
 
     /// The choices that an encoding holds, in order.

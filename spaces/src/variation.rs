@@ -32,14 +32,11 @@ impl Space {
         rate: impl Fn(ChoiceKind) -> f64,
     ) -> Genotype {
         let mut child = genotype.clone();
-        let mut previous = None;
-        for (index, choice) in self.choices().iter().enumerate() {
-            let place = place(choice.kind);
-            let redraw = match previous {
-                Some((same, redraw)) if same == place => redraw,
-                _ => random.chance(rate(choice.kind)),
-            };
-            previous = Some((place, redraw));
+        let mut redraw = false;
+        for (index, (choice, &opens)) in self.choices().iter().zip(self.opens()).enumerate() {
+            if opens {
+                redraw = random.chance(rate(choice.kind));
+            }
             if redraw {
                 child.0[index] = random.below(choice.size) as u8;
             }
@@ -112,6 +109,13 @@ impl Space {
             self.active(genotype, index).then_some(place)
         })
     }
+}
+
+/// For each choice, whether it is the first at its place.
+pub(crate) fn opens(choices: &[Choice]) -> Vec<bool> {
+    let places: Vec<_> = choices.iter().map(|choice| place(choice.kind)).collect();
+    let before = std::iter::once(None).chain(places.iter().map(Some));
+    places.iter().zip(before).map(|(place, before)| before != Some(place)).collect()
 }
 
 /// Choices of one layer share a place.

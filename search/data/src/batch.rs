@@ -25,8 +25,8 @@ pub struct Batches<'a> {
 }
 
 /// Where a window lies in the padded image, and whether it is mirrored.
-#[derive(Clone, Copy)]
-struct Window {
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
     top: usize,
     left: usize,
     pad: usize,
@@ -94,7 +94,8 @@ impl<'a> Batches<'a> {
 }
 
 impl Augment {
-    fn draw(&self, random: &mut Random) -> Window {
+    /// One image's window; where there is nothing to choose, no number is drawn.
+    pub fn draw(&self, random: &mut Random) -> Window {
         let places = 2 * self.pad + 1;
         let (top, left) = match self.pad {
             0 => (0, 0),
@@ -105,6 +106,21 @@ impl Augment {
 }
 
 impl Window {
+    /// For each row of the window the image's row, and for each column its column; -1 in the padding.
+    pub fn sources(&self, height: usize, width: usize) -> (Vec<i64>, Vec<i64>) {
+        let source = |at: usize, length: usize| match at.checked_sub(self.pad) {
+            Some(at) if at < length => at as i64,
+            _ => -1,
+        };
+        let rows = (0..height).map(|row| source(row + self.top, height)).collect();
+        let mut columns: Vec<i64> =
+            (0..width).map(|column| source(column + self.left, width)).collect();
+        if self.flip {
+            columns.reverse();
+        }
+        (rows, columns)
+    }
+
     /// One row of the window; `source` is the image's row, or none in the padding.
     fn fill_row(self, source: Option<&[u8]>, table: &[f32; 256], out: &mut [f32]) {
         let Some(source) = source else { return out.fill(table[0]) };

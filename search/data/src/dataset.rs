@@ -119,7 +119,7 @@ impl Normalization {
     }
 
     /// Per channel, what each of the 256 pixel values becomes.
-    pub(crate) fn tables(&self) -> Vec<[f32; 256]> {
+    pub fn tables(&self) -> Vec<[f32; 256]> {
         let table = |(mean, std): (&f32, &f32)| {
             std::array::from_fn(|pixel| (pixel as f32 / 255.0 - mean) / std)
         };

@@ -42,7 +42,7 @@ mod picture;
 mod spec;
 mod split;
 
-pub use batch::{Augment, Batches, order};
+pub use batch::{Augment, Batches, Window, order};
 pub use dataset::{Dataset, Normalization};
 pub use error::{Error, Result};
 pub use load::{Description, Splits, describe, load};

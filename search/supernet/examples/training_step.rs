@@ -1,14 +1,17 @@
 //! Seconds of single Once-for-All training steps: our side of `make bench-training` and `make gpu-check`.
 //!
-//! Reads `{"space", "genotype", "batch", "steps", "warm_up", "threads", "device"}` on standard input and prints the
-//! seconds of every step as JSON: `full` (labels only) and `subnet` (distilled from the full network); and `losses`,
+//! Reads `{"space", "genotype", "batch", "steps", "warm_up", "threads", "device", "precision"}` on standard input and
+//! prints the seconds of every step as JSON: `full` (labels only) and `subnet` (distilled from the full network); and `losses`,
 //! those of the full network's steps, the warm-up's included.
 #![allow(clippy::print_stdout)]
 
 use std::{error::Error, io::stdin, time::Instant};
 
+use netfit_search::job::Precision;
 use netfit_spaces::{Block, Slot, Space};
-use netfit_supernet::{Mode, Sgd, Standalone, Supernet, channels_last, keep_large_buffers};
+use netfit_supernet::{
+    Autocast, Mode, Sgd, Standalone, Supernet, allow_tf32, channels_last, keep_large_buffers,
+};
 use serde::Deserialize;
 use tch::{Device, Kind, Reduction, Tensor};
 
@@ -22,6 +25,8 @@ struct Job {
     threads: i32,
     #[serde(default = "cpu")]
     device: String,
+    #[serde(default)]
+    precision: Precision,
 }
 
 fn cpu() -> String {
@@ -35,6 +40,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     tch::manual_seed(0);
     let space = Space::load(&job.space)?;
     let device = netfit_supernet::device(&job.device)?;
+    if device.is_cuda() {
+        allow_tf32(job.precision == Precision::Tf32);
+    }
+    let autocast = Autocast::new(job.precision, device);
     let supernet = Supernet::new(&space, device, 0)?;
     let largest = space.largest();
     let weights = supernet.extract(&largest, None);
@@ -53,7 +62,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         let (mut seconds, mut losses) = (Vec::new(), Vec::new());
         for index in 0..job.warm_up + job.steps {
             let start = Instant::now();
-            losses.push(step(&supernet, &mut sgd, blocks, &images, &targets, teacher));
+            losses.push(step(&supernet, &mut sgd, autocast, blocks, (&images, &targets), teacher));
             if index >= job.warm_up {
                 seconds.push(start.elapsed().as_secs_f64());
             }
@@ -69,18 +78,19 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn step(
     supernet: &Supernet,
     sgd: &mut Sgd,
+    autocast: Autocast,
     blocks: &[(Slot, Block)],
-    images: &Tensor,
-    targets: &Tensor,
+    (images, targets): (&Tensor, &Tensor),
     teacher: Option<&Standalone>,
 ) -> f64 {
     let parameters = supernet.parameters();
     let taking_part = supernet.taking_part(blocks);
     let none = None::<&Tensor>;
-    let logits = supernet.forward(images, blocks, &mut Mode::Train { dropout: 0.0 });
+    let mut mode = Mode::Train { dropout: 0.0 };
+    let logits = autocast.run(|| supernet.forward(images, blocks, &mut mode)).to_kind(Kind::Float);
     let mut loss = logits.cross_entropy_loss(targets, none, Reduction::Mean, -100, 0.1);
     if let Some(teacher) = teacher {
-        let soft = teacher.logits(images).softmax(-1, Kind::Float);
+        let soft = autocast.run(|| teacher.logits(images)).softmax(-1, Kind::Float);
         loss += logits.cross_entropy_loss(&soft, none, Reduction::Mean, -100, 0.0);
     }
     parameters.clear_gradients();

@@ -1,5 +1,6 @@
-// What libtorch's Rust interface does not reach: its version, and whether tensor cores may round 32-bit products.
+// What libtorch's Rust interface does not reach: its version, and flags of its context.
 #include <ATen/Context.h>
+#include <ATen/autocast_mode.h>
 #include <torch/version.h>
 
 extern "C" const char* netfit_torch_version() { return TORCH_VERSION; }
@@ -7,4 +8,22 @@ extern "C" const char* netfit_torch_version() { return TORCH_VERSION; }
 extern "C" void netfit_allow_tf32(bool allowed) {
   at::globalContext().setAllowTF32CuBLAS(allowed);
   at::globalContext().setAllowTF32CuDNN(allowed);
+}
+
+extern "C" void netfit_deterministic(bool wanted) {
+  at::globalContext().setDeterministicCuDNN(wanted);
+  at::globalContext().setDeterministicAlgorithms(wanted, /*warn_only=*/false);
+}
+
+// Begins or ends a stretch of this thread in which products are computed in bfloat16.
+extern "C" void netfit_autocast(bool gpu, bool begin) {
+  const at::DeviceType device = gpu ? at::kCUDA : at::kCPU;
+  at::autocast::set_autocast_dtype(device, at::kBFloat16);
+  at::autocast::set_autocast_enabled(device, begin);
+  if (begin) {
+    at::autocast::increment_nesting();
+  } else if (at::autocast::decrement_nesting() == 0) {
+    // 16-bit copies of weights, which the optimiser is about to change.
+    at::autocast::clear_cache();
+  }
 }

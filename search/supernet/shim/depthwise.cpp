@@ -1,5 +1,6 @@
 // Depth-wise convolution whose weight gradient is our own for large kernels on a CPU: without AVX-512, libtorch's is
 // slow for them, and falls back to a path ten times slower still where the kernel is larger than the image.
+#include <ATen/autocast_mode.h>
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -124,6 +125,11 @@ struct Depthwise : torch::autograd::Function<Depthwise> {
 extern "C" at::Tensor* netfit_depthwise(const at::Tensor* x, const at::Tensor* weight, int64_t stride, char* message,
                                         size_t room) {
   try {
+    // Mixed precision is libtorch's own: it would give one of our factors 16 bits and leave the other.
+    if (!x->is_cpu() || at::autocast::is_autocast_enabled(at::kCPU)) {
+      const int64_t pad = weight->size(2) / 2;
+      return new at::Tensor(at::conv2d(*x, *weight, {}, {stride, stride}, {pad, pad}, {1, 1}, x->size(1)));
+    }
     return new at::Tensor(Depthwise::apply(*x, *weight, stride));
   } catch (const std::exception& error) {
     std::strncpy(message, error.what(), room - 1);

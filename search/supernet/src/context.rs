@@ -1,12 +1,17 @@
 //! libtorch as a whole (`shim/context.cpp`).
-// Two foreign functions: one returns a text that lives as long as the program, the other sets a flag.
+// Foreign functions: one returns a text that lives as long as the program, the others set flags.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char};
 
+use netfit_search::job::Precision;
+use tch::Device;
+
 unsafe extern "C" {
     fn netfit_torch_version() -> *const c_char;
     fn netfit_allow_tf32(allowed: bool);
+    fn netfit_deterministic(wanted: bool);
+    fn netfit_autocast(gpu: bool, begin: bool);
 }
 
 /// The version of libtorch that this was compiled with.
@@ -22,9 +27,84 @@ pub fn allow_tf32(allowed: bool) {
     unsafe { netfit_allow_tf32(allowed) }
 }
 
+/// Whether a GPU is kept to algorithms whose sums are the same each time. An operation that has none is then an error.
+pub(crate) fn deterministic(wanted: bool) {
+    // SAFETY: it sets flags of libtorch's context, which it guards itself.
+    unsafe { netfit_deterministic(wanted) }
+}
+
+/// What a training's forward passes run in.
+#[derive(Clone, Copy, Debug)]
+pub struct Autocast {
+    gpu: bool,
+    mixed: bool,
+}
+
+impl Autocast {
+    /// For a training in this precision on this device.
+    pub fn new(precision: Precision, device: Device) -> Self {
+        Self { gpu: device.is_cuda(), mixed: precision == Precision::Bf16 }
+    }
+
+    /// Runs a forward pass. In mixed precision each product is computed in bfloat16 and each sum over many numbers in 32
+    /// bits, as libtorch lists them; gradients follow what was computed.
+    pub fn run<T>(self, forward: impl FnOnce() -> T) -> T {
+        let _stretch = self.mixed.then(|| Stretch::begin(self.gpu));
+        forward()
+    }
+}
+
+/// A stretch in mixed precision; it ends when this is dropped.
+struct Stretch {
+    gpu: bool,
+}
+
+impl Stretch {
+    fn begin(gpu: bool) -> Self {
+        // SAFETY: it sets flags of this thread.
+        unsafe { netfit_autocast(gpu, true) }
+        Self { gpu }
+    }
+}
+
+impl Drop for Stretch {
+    fn drop(&mut self) {
+        // SAFETY: as above, and `begin` came before.
+        unsafe { netfit_autocast(self.gpu, false) }
+    }
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use tch::{Kind, Tensor};
+
     use super::*;
+
+    #[test]
+    fn products_have_16_bits_within_a_stretch_and_gradients_32() {
+        let _alone = crate::tests::alone();
+        tch::manual_seed(1);
+        let random = |shape: &[i64]| Tensor::randn(shape, (Kind::Float, Device::Cpu));
+        let (x, weight) = (random(&[8, 32]), random(&[32, 4]).set_requires_grad(true));
+        let exact = x.matmul(&weight);
+        for (precision, kind) in [(Precision::Bf16, Kind::BFloat16), (Precision::Fp32, Kind::Float)]
+        {
+            let found = Autocast::new(precision, Device::Cpu).run(|| x.matmul(&weight));
+            assert_eq!(found.kind(), kind);
+            let error = (found.to_kind(Kind::Float) - &exact).abs().max();
+            assert!(f64::try_from(&error).unwrap() < 0.1, "{precision:?}: {error}");
+            let gradient =
+                Tensor::run_backward(&[found.sum(Kind::Float)], &[&weight], false, false);
+            assert_eq!(gradient[0].kind(), Kind::Float);
+        }
+        // Nothing is left behind, not even after a panic.
+        let caught = std::panic::catch_unwind(|| {
+            Autocast::new(Precision::Bf16, Device::Cpu).run(|| panic!("in a forward pass"))
+        });
+        assert!(caught.is_err());
+        assert_eq!(x.matmul(&weight).kind(), Kind::Float);
+    }
 
     #[test]
     fn the_version_is_the_one_that_is_installed() {

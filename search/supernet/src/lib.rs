@@ -19,6 +19,7 @@
 //! # Ok::<(), netfit_supernet::Error>(())
 //! ```
 
+mod ahead;
 mod allocator;
 mod checkpoint;
 mod context;
@@ -36,6 +37,7 @@ mod layout;
 mod ops;
 mod parameters;
 mod proxyless;
+mod resident;
 mod schedule;
 mod scratch;
 mod serve;
@@ -50,7 +52,7 @@ mod training;
 
 pub use allocator::keep_large_buffers;
 pub use checkpoint::Place;
-pub use context::{allow_tf32, torch_version};
+pub use context::{Autocast, allow_tf32, torch_version};
 pub use elastic::Supernet;
 pub use error::{Error, Result};
 pub use layout::channels_last;

@@ -1,7 +1,7 @@
 //! What supernets and stand-alone networks compute alike.
 
 use netfit_spaces::{Activation, Block, NORM_EPSILON, Op, Skip};
-use tch::{Reduction, Tensor};
+use tch::{Kind, Reduction, Tensor};
 
 use crate::depthwise::depthwise;
 
@@ -11,8 +11,9 @@ pub(crate) const NORM_MOMENTUM: f64 = 0.1;
 /// Labels that a cross-entropy leaves out; ours are never negative.
 const IGNORED: i64 = -100;
 
-/// Mean cross-entropy against classes `[N]` or probabilities `[N, classes]`, smoothed.
+/// Mean cross-entropy against classes `[N]` or probabilities `[N, classes]`, smoothed; in 32 bits.
 pub(crate) fn cross_entropy(logits: &Tensor, targets: &Tensor, smoothing: f64) -> Tensor {
+    let logits = logits.to_kind(Kind::Float);
     logits.cross_entropy_loss(targets, None::<&Tensor>, Reduction::Mean, IGNORED, smoothing)
 }
 

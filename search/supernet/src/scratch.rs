@@ -13,6 +13,7 @@ use tch::no_grad;
 use crate::{
     Error, Mode, Parameters, Place, Report, Result, Sgd, Standalone, Statistics,
     checkpoint::{Checkpoints, Origin},
+    context::Autocast,
     evaluation::accuracy,
     feed::Feed,
     layout, ops,
@@ -88,7 +89,8 @@ impl<'a> ScratchTrainer<'a> {
         let (images, targets) = self.feed.batch(self.training, epoch, step);
         self.parameters.clear_gradients();
         let mut mode = Mode::Train { dropout: self.training.dropout };
-        let logits = self.module.forward(&images, &mut mode);
+        let autocast = Autocast::new(self.training.precision, self.feed.device());
+        let logits = autocast.run(|| self.module.forward(&images, &mut mode));
         let loss = ops::cross_entropy(&logits, &targets, self.training.label_smoothing);
         let value = loss.double_value(&[]);
         if !value.is_finite() {
@@ -170,7 +172,7 @@ fn check(scratch: &Scratch) -> Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use std::rc::Rc;
+    use std::sync::Arc;
 
     use netfit_spaces::Space;
     use tch::Device;
@@ -205,7 +207,7 @@ ops = ["mbconv k3 e2 se0.25 relu6", "dsconv k5 relu", "conv k3 relu"]
     /// Trains in parts of so many steps, each in a trainer of its own.
     fn train(genotype: &str, epochs: f64, images: usize, parts: &[u64]) -> (f64, Weights) {
         let (folder, training) = (tempfile::tempdir().unwrap(), training());
-        let mut feed = Feed::new(Rc::new(splits(images)), 7, Device::Cpu);
+        let mut feed = Feed::new(Arc::new(splits(images)), 7, Device::Cpu);
         let scratch = Scratch { epochs, learning_rate: 0.1 };
         let network = network(genotype);
         let origin = Origin {

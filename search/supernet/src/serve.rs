@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead, Write},
     path::Path,
-    rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -56,7 +56,7 @@ pub fn serve(input: impl BufRead, mut output: impl Write) -> Result<()> {
 struct Job {
     circumstances: Open,
     space: Space,
-    splits: Rc<Splits>,
+    splits: Arc<Splits>,
     device: Device,
     trainer: Option<Trainer>,
 }
@@ -65,17 +65,16 @@ impl Job {
     fn open(circumstances: Open) -> Result<Self> {
         let Open { space, data, training, seed, .. } = &circumstances;
         let space = Space::new(space.clone())?;
-        let splits = Rc::new(load(data, training.holdout, *seed)?);
+        let splits = Arc::new(load(data, training.holdout, *seed)?);
         settings::check(&space, &splits, training)?;
-        let device = settings::device(&training.device)?;
-        tch::set_num_threads(settings::threads(training) as i32);
+        let device = settings::set_up(training)?;
         Ok(Self { circumstances, space, splits, device, trainer: None })
     }
 
     fn trainer(&mut self) -> Result<&mut Trainer> {
         if self.trainer.is_none() {
             let Open { training, seed, run, .. } = &self.circumstances;
-            let splits = Rc::clone(&self.splits);
+            let splits = Arc::clone(&self.splits);
             self.trainer = Some(Trainer::open(&self.space, splits, training, *seed, run)?);
         }
         Ok(self.trainer.as_mut().expect("made above"))
@@ -152,7 +151,7 @@ fn train_network(
         network: Some((hash, scratch.clone())),
         proxyless: None,
     };
-    let mut feed = Feed::new(Rc::clone(&job.splits), *seed, job.device);
+    let mut feed = Feed::new(Arc::clone(&job.splits), *seed, job.device);
     let mut trainer =
         ScratchTrainer::open(&network, scratch, origin, training, &mut feed, &folder)?;
     trainer.run_steps(u64::MAX, &mut paced(output))?;

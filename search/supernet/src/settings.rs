@@ -1,11 +1,11 @@
 //! Settings of a training: what is allowed, and what it means on this machine.
 
 use netfit_data::Splits;
-use netfit_search::job::Training;
+use netfit_search::job::{Precision, Training};
 use netfit_spaces::Space;
 use tch::Device;
 
-use crate::{Error, Result, cuda};
+use crate::{Error, Result, context, cuda};
 
 /// The device that a name stands for.
 ///
@@ -29,8 +29,22 @@ pub fn device(name: &str) -> Result<Device> {
     }
 }
 
+/// Sets libtorch up for a training, and says where it trains.
+///
+/// # Errors
+/// As [`device`].
+pub(crate) fn set_up(training: &Training) -> Result<Device> {
+    let device = device(&training.device)?;
+    tch::set_num_threads(threads(training) as i32);
+    if device.is_cuda() {
+        context::allow_tf32(training.precision == Precision::Tf32);
+        context::deterministic(training.deterministic);
+    }
+    Ok(device)
+}
+
 /// All cores where the setting is 0.
-pub(crate) fn threads(training: &Training) -> usize {
+fn threads(training: &Training) -> usize {
     match training.threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,

@@ -3,15 +3,20 @@
 
 use std::{
     path::Path,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
 use netfit_data::{Dataset, Normalization, Splits};
-use netfit_search::job::Training;
+use netfit_search::job::{Precision, Training};
 use netfit_spaces::{ChoiceKind, Genotype, Random, Shape, Slot, Space};
 use tch::{Device, Kind, Tensor, no_grad};
 
-use crate::{Error, Mode, Place, Standalone, Supernet, Trainer, layout};
+use crate::{
+    Error, Mode, Place, Sgd, Standalone, Supernet, Trainer, context::Autocast, feed::Feed, layout,
+    ops,
+};
+
+mod on_a_gpu;
 
 /// One stage with squeeze-and-excite and kernels 3 to 7, one without and with another activation.
 const TINY: &str = r#"
@@ -266,16 +271,61 @@ fn a_resumed_training_equals_an_unbroken_one_bit_for_bit() {
 #[test]
 fn training_learns_and_every_subnet_is_judged_after_recalibration() {
     let _alone = alone();
-    let folder = tempfile::tempdir().unwrap();
-    let long = Training { full_epochs: 8.0, shrink_epochs: 8.0, ..training() };
-    let mut trainer = Trainer::open(&tiny(), splits(192), &long, 3, folder.path()).unwrap();
-    trainer.run(&mut |_| Ok(())).unwrap();
-    assert!(trainer.finished());
-    for genotype in [tiny().largest(), tiny().smallest()] {
-        let accuracy = trainer.accuracy(&genotype).unwrap();
-        assert!(accuracy > 0.6, "{genotype}: {accuracy} where chance is 0.33");
-        assert!((trainer.accuracy(&genotype).unwrap() - accuracy).abs() < 1e-12);
+    for precision in [Precision::Fp32, Precision::Bf16] {
+        let folder = tempfile::tempdir().unwrap();
+        let long = Training { full_epochs: 8.0, shrink_epochs: 8.0, precision, ..training() };
+        let mut trainer = Trainer::open(&tiny(), splits(192), &long, 3, folder.path()).unwrap();
+        trainer.run(&mut |_| Ok(())).unwrap();
+        assert!(trainer.finished());
+        for genotype in [tiny().largest(), tiny().smallest()] {
+            let accuracy = trainer.accuracy(&genotype).unwrap();
+            assert!(accuracy > 0.6, "{precision:?}, {genotype}: {accuracy} where chance is 0.33");
+            assert!((trainer.accuracy(&genotype).unwrap() - accuracy).abs() < 1e-12);
+        }
     }
+}
+
+/// Losses of the largest network's first steps.
+fn losses(device: Device, precision: Precision) -> Vec<f64> {
+    let (space, training) = (tiny(), training());
+    let supernet = Supernet::new(&space, device, 3).unwrap();
+    let mut feed = Feed::new(Arc::new(splits(96)), 11, device);
+    let blocks = space.blocks(&space.largest());
+    let parameters = supernet.parameters();
+    let mut sgd = Sgd::new(parameters, 0.9, 3e-5);
+    let mut step = |step: u64| {
+        let (images, targets) = feed.batch(&training, 0, step);
+        parameters.clear_gradients();
+        let mut mode = Mode::Train { dropout: 0.0 };
+        let autocast = Autocast::new(precision, device);
+        let logits = autocast.run(|| supernet.forward(&images, &blocks, &mut mode));
+        let loss = ops::cross_entropy(&logits, &targets, 0.1);
+        loss.backward();
+        sgd.step(parameters, &vec![true; parameters.len()], 0.05);
+        loss.double_value(&[])
+    };
+    (0..5).map(&mut step).collect()
+}
+
+#[test]
+fn mixed_precision_stays_near_32_bits() {
+    let _alone = alone();
+    let [exact, mixed] =
+        [Precision::Fp32, Precision::Bf16].map(|precision| losses(Device::Cpu, precision));
+    assert_ne!(exact, mixed);
+    for (mixed, exact) in mixed.iter().zip(&exact) {
+        assert!((mixed / exact - 1.0).abs() < 0.05, "{mixed} and {exact}");
+    }
+}
+
+#[test]
+fn settings_that_are_new_leave_the_identity_of_runs_as_it_was() {
+    let text = serde_json::to_string(&Training::default()).unwrap();
+    assert!(!text.contains("precision") && !text.contains("deterministic"), "{text}");
+    let mixed = Training { precision: Precision::Bf16, ..Training::default() };
+    assert_ne!(mixed.fixed(), Training::default().fixed());
+    let kept = Training { deterministic: true, ..Training::default() };
+    assert_eq!(kept.fixed(), Training::default().fixed());
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! Two departures from the authors' code: the teacher normalises by its running statistics, folded into its filters
 //! (theirs uses each batch's own), and the learning rate of a phase scales with the configuration.
 
-use std::{path::Path, rc::Rc, time::Instant};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use netfit_data::Splits;
 use netfit_export::Weights;
@@ -15,7 +15,7 @@ use tch::{Kind, Tensor};
 use crate::{
     Error, Mode, Phase, Place, Result, Sgd, Standalone, Supernet,
     checkpoint::{Checkpoints, Origin},
-    device,
+    context::Autocast,
     feed::Feed,
     ops, phases, settings,
 };
@@ -43,15 +43,14 @@ impl Trainer {
     /// A space that is not elastic, data that does not fit it, a setting out of range, a checkpoint of another run.
     pub fn open(
         space: &Space,
-        splits: impl Into<Rc<Splits>>,
+        splits: impl Into<Arc<Splits>>,
         training: &Training,
         seed: u64,
         run: &Path,
     ) -> Result<Self> {
         let splits = splits.into();
         settings::check(space, &splits, training)?;
-        let device = device(&training.device)?;
-        tch::set_num_threads(settings::threads(training) as i32);
+        let device = settings::set_up(training)?;
         let supernet = Supernet::new(space, device, seed)?;
         let sgd = Sgd::new(supernet.parameters(), training.momentum, training.weight_decay);
         let feed = Feed::new(splits, seed, device);
@@ -220,9 +219,11 @@ impl Trainer {
         let (epoch, step) = self.moment();
         let seed = self.origin.seed;
         let (images, targets) = self.feed.batch(&self.origin.training, epoch, step);
+        let autocast = Autocast::new(self.training().precision, self.supernet.device());
         let distils = self.training().distillation > 0.0;
         let teacher = self.teacher.as_ref().filter(|_| distils);
-        let soft = teacher.map(|teacher| teacher.logits(&images).softmax(-1, Kind::Float));
+        let soft = teacher
+            .map(|teacher| autocast.run(|| teacher.logits(&images)).softmax(-1, Kind::Float));
         let space = self.supernet.space();
         let mut random = Random::at(seed, "subnets", &[epoch, step]);
         let parameters = self.supernet.parameters();
@@ -233,7 +234,7 @@ impl Trainer {
             let blocks = space.blocks(&phase.open.sample(space, &mut random));
             self.supernet.mark(&blocks, &mut taking_part);
             let mut mode = Mode::Train { dropout: self.training().dropout };
-            let logits = self.supernet.forward(&images, &blocks, &mut mode);
+            let logits = autocast.run(|| self.supernet.forward(&images, &blocks, &mut mode));
             let loss = self.loss(&logits, &targets, soft.as_ref());
             total += loss.double_value(&[]);
             loss.backward();

@@ -1,6 +1,6 @@
 //! The architecture's own images.
 
-use std::rc::Rc;
+use std::sync::Arc;
 
 use netfit_data::{Dataset, Splits};
 use netfit_search::job::{Proxyless, Training};
@@ -19,7 +19,7 @@ pub(super) fn feeds(
 ) -> Result<[Feed; 2]> {
     let (weights, judges) = parts(splits, options, training, seed)?;
     let own_seed = Random::new(seed, "images of the architecture").bits();
-    Ok([Feed::new(Rc::new(weights), seed, device), Feed::new(Rc::new(judges), own_seed, device)])
+    Ok([Feed::new(Arc::new(weights), seed, device), Feed::new(Arc::new(judges), own_seed, device)])
 }
 
 /// The training images in two parts, drawn by the seed: the weights' and the architecture's.

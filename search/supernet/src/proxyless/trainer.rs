@@ -22,6 +22,7 @@ use super::{
 use crate::{
     Error, Mode, Place, Report, Result, Sgd,
     checkpoint::{Checkpoints, Origin},
+    context::Autocast,
     feed::Feed,
     ops,
     schedule::Curve,
@@ -35,7 +36,8 @@ mod tests;
 /// a resumed training ends with the same weights and architecture as an unbroken one, bit for bit on one machine.
 ///
 /// Departures from the authors' code: the images of the architecture are augmented like all others, and the share of
-/// linear warm-up and the weight decay are those of `[training]`.
+/// linear warm-up and the weight decay are those of `[training]`. Mixed precision is for the weights' steps only: gates
+/// are told apart by small differences.
 pub struct ProxylessTrainer {
     pub(super) candidates: Candidates,
     sgd: Sgd,
@@ -100,8 +102,7 @@ impl ProxylessTrainer {
     ) -> Result<Self> {
         settings::check(space, splits, training)?;
         check_options(options)?;
-        let device = settings::device(&training.device)?;
-        tch::set_num_threads(settings::threads(training) as i32);
+        let device = settings::set_up(training)?;
         let candidates = Candidates::new(space, device, seed)?;
         let sizes = candidates.sizes();
         check_latency(latency, &sizes)?;
@@ -289,7 +290,8 @@ impl ProxylessTrainer {
         let parameters = supernet.parameters();
         parameters.clear_gradients();
         let mut mode = Mode::Train { dropout: training.dropout };
-        let logits = supernet.forward(&images, &blocks, &mut mode);
+        let autocast = Autocast::new(training.precision, self.weights.device());
+        let logits = autocast.run(|| supernet.forward(&images, &blocks, &mut mode));
         let loss = ops::cross_entropy(&logits, &targets, training.label_smoothing);
         let value = loss.double_value(&[]);
         if !value.is_finite() {
