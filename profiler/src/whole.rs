@@ -4,8 +4,8 @@ use netfit_latency_tables::{LatencyTable, NetworkTiming, Reference};
 use netfit_spaces::{Genotype, Network, Random, Space};
 
 use crate::{
-    Device, Model, ProfileOptions, Progress, Result,
-    gate::{Gate, judge},
+    Device, Error, Model, ProfileOptions, Progress, Result,
+    gate::{Gate, Sitting, judge},
     journal::{Journal, Whole},
     levels::Levels,
     protocol::load,
@@ -17,6 +17,8 @@ use crate::{
 /// measured one for so many of them.
 const ANCHORS: usize = 9;
 const MODELS_AN_ANCHOR: usize = 10;
+/// How often a disturbed process is measured again in a new one.
+const AGAIN: u64 = 2;
 /// Bytes that the models of one process may take, as far as their parameters tell.
 const MEMORY: u64 = 4 << 30;
 /// A runtime's copies of a parameter: the file's, its own, and one in the layout of its kernels.
@@ -167,26 +169,52 @@ pub(crate) fn time(
     })
 }
 
-/// Loads models into a fresh process and times them side by side; a sitting that the journal has is not repeated.
+/// Loads models into a fresh process and times them side by side; a sitting that the journal has is not repeated. One that
+/// was disturbed is: a minute of noise in one process should not cost all the others.
 pub(crate) fn sit(
     device: &mut dyn Device,
     models: &[Model<'_>],
-    (number, label): (usize, &str),
+    place: (usize, &str),
     options: &ProfileOptions,
     journal: &mut Journal,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Whole> {
-    let stage = format!("networks {number}");
+    let stage = format!("networks {}", place.0);
     if let Some(whole) = journal.whole(&stage) {
         return Ok(whole.clone());
     }
+    let mut attempt = 0;
+    let sitting = loop {
+        let sitting = sit_once(device, models, (place, attempt), options, journal, progress)?;
+        // What is not clean is not kept.
+        match judge(&[sitting.gate()], options) {
+            Err(Error::Disturbed { .. }) if attempt < AGAIN => attempt += 1,
+            Err(error) => return Err(error),
+            Ok(_) => break sitting,
+        }
+    };
+    let whole = Whole { gate: sitting.gate(), samples: sitting.samples };
+    journal.keep_whole(&stage, &whole)?;
+    Ok(whole)
+}
+
+/// A sitting; it goes on after the rounds of it that the journal has.
+fn sit_once(
+    device: &mut dyn Device,
+    models: &[Model<'_>],
+    ((number, label), attempt): ((usize, &str), u64),
+    options: &ProfileOptions,
+    journal: &mut Journal,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Sitting> {
+    let stage = format!("networks {number}");
     let before = journal.rounds(&stage);
-    let launch = before.len() as u64;
+    let launch = before.len() as u64 + attempt;
     let mut random = Random::at(options.seed, "order of networks", &[number as u64, launch]);
     let loaded = load(device, models, &mut random, &mut |done, total| {
         progress(Progress::new(format!("loading networks, process {label}"), done, total));
     })?;
-    let sitting = options.measuring().measure(
+    options.measuring().measure(
         device,
         &loaded,
         before,
@@ -195,12 +223,7 @@ pub(crate) fn sit(
         &mut |done, total| {
             progress(Progress::new(format!("timing networks, process {label}"), done, total));
         },
-    )?;
-    // What is not clean is not kept: a later attempt measures it again.
-    judge(&[sitting.gate()], options)?;
-    let whole = Whole { gate: sitting.gate(), samples: sitting.samples };
-    journal.keep_whole(&stage, &whole)?;
-    Ok(whole)
+    )
 }
 
 /// Parts of the models that fit into a process's memory, of about equal size.
@@ -260,8 +283,12 @@ fn timing(views: &[View<'_>], speeds: &[Speed], reference_s: f64, place: usize) 
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
+    use netfit_latency_tables::Fingerprint;
+
     use super::*;
+    use crate::{BlockTimes, Burst, FakeDevice, Ran};
 
     /// Normalised seconds of five models that two groups have measured; both have places 0 and 1.
     fn timed(known_s: Option<&[f64]>) -> Vec<f64> {
@@ -289,6 +316,55 @@ mod tests {
         );
         let found = timed(Some(&[10.0, 20.0]));
         assert!((0..5).all(|n| (found[n] / (10 * (n + 1)) as f64 - 1.0).abs() < 1e-9), "{found:?}");
+    }
+
+    /// A fake device beside which others run until its process was started so often.
+    struct LoadedUntil(FakeDevice, usize, usize);
+
+    impl Device for LoadedUntil {
+        fn fingerprint(&self) -> Fingerprint {
+            self.0.fingerprint()
+        }
+
+        fn restart(&mut self) -> Result<()> {
+            self.1 += 1;
+            let load = if self.1 < self.2 { 1.0 } else { 0.0 };
+            self.0.loads = vec![(0..usize::MAX, load)];
+            self.0.restart()
+        }
+
+        fn load(&mut self, model: Model<'_>) -> Result<usize> {
+            self.0.load(model)
+        }
+
+        fn time(&mut self, bursts: &[Burst]) -> Result<Vec<Ran>> {
+            self.0.time(bursts)
+        }
+
+        fn trace(&mut self, model: usize) -> Result<BlockTimes> {
+            self.0.trace(model)
+        }
+    }
+
+    #[test]
+    fn a_disturbed_process_is_measured_again_twice_at_most() {
+        let space = Space::preset("nas-bench-macro").unwrap();
+        let networks = [space.network(&space.smallest()), space.network(&space.largest())];
+        let models = networks.each_ref().map(Model::Network);
+        let options = ProfileOptions { processes: 3, ..ProfileOptions::default() };
+        let time = |quiet_from: usize| {
+            let mut device = LoadedUntil(FakeDevice::new(0), 0, quiet_from);
+            let (anchors, journal) = (Anchors::new(&space), &mut Journal::none());
+            let timed =
+                time(&mut device, (&models, &[1, 1]), &anchors, &options, journal, &mut |_| {});
+            (timed.map(|timed| timed.gates), device.1)
+        };
+        let (gates, processes) = time(3);
+        assert_eq!(processes, 5);
+        assert!(gates.unwrap().iter().all(|gate| gate.disturbed == 0));
+        let (refused, processes) = time(usize::MAX);
+        assert_eq!(processes, 3);
+        assert!(matches!(refused, Err(Error::Disturbed { .. })));
     }
 
     #[test]
