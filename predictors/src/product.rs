@@ -80,7 +80,8 @@ pub(crate) fn product_at(
     }
 }
 
-/// Has factors of products read as they lie where the other one has at most 54 rows (instead of 48).
+/// Has this process's products read a factor as it lies where the other one has at most 54 rows (instead of 48), which a
+/// batch of predictions keeps to.
 ///
 /// Copying them into the order of the inner loop pays for large products only, and panels have that order.
 pub(crate) fn read_panels_in_place() {

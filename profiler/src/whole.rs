@@ -185,7 +185,8 @@ pub(crate) fn sit(
     }
     let mut attempt = 0;
     let sitting = loop {
-        let sitting = sit_once(device, models, (place, attempt), options, journal, progress)?;
+        let sitting =
+            sit_once(device, models, (place, &stage, attempt), options, journal, progress)?;
         // What is not clean is not kept.
         match judge(&[sitting.gate()], options) {
             Err(Error::Disturbed { .. }) if attempt < AGAIN => attempt += 1,
@@ -202,13 +203,12 @@ pub(crate) fn sit(
 fn sit_once(
     device: &mut dyn Device,
     models: &[Model<'_>],
-    ((number, label), attempt): ((usize, &str), u64),
+    ((number, label), stage, attempt): ((usize, &str), &str, u64),
     options: &ProfileOptions,
     journal: &mut Journal,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Sitting> {
-    let stage = format!("networks {number}");
-    let before = journal.rounds(&stage);
+    let before = journal.rounds(stage);
     let launch = before.len() as u64 + attempt;
     let mut random = Random::at(options.seed, "order of networks", &[number as u64, launch]);
     let loaded = load(device, models, &mut random, &mut |done, total| {
@@ -219,7 +219,7 @@ fn sit_once(
         &loaded,
         before,
         &mut random,
-        &mut |round| journal.keep_round(&stage, round),
+        &mut |round| journal.keep_round(stage, round),
         &mut |done, total| {
             progress(Progress::new(format!("timing networks, process {label}"), done, total));
         },

@@ -169,7 +169,7 @@ impl Default for Training {
 
 impl Training {
     /// The settings that decide what comes out: where it trains, its threads, its checkpoints and whether a GPU is kept
-    /// deterministic may change from one session to the next.
+    /// deterministic may be others where a run goes on.
     #[must_use]
     pub fn fixed(&self) -> Self {
         Self {
