@@ -4,8 +4,9 @@
 usage: benches/gpu_check.py [--out FILE] [--gpu N] [--programs FOLDER]
 
 Devices; CUDA events against the host's clock; a table of ofa-28 at batch 8 with 50 fresh networks; five training steps on
-the CPU and on the GPU; images a second of training, and of the same step in Python's PyTorch; parity of logits with ONNX
-Runtime. What fails, or has no time left, is written down as its error, and the exit status is 1: nothing is skipped.
+the CPU and on the GPU; images a second of training and its peak memory, and those of the same step in Python's PyTorch;
+parity of logits with ONNX Runtime. What fails, or has no time left, is written down as its error, and the exit status is
+1: nothing is skipped.
 """
 
 import argparse
@@ -76,17 +77,24 @@ class Check:
                "side": 28 if space == "ofa-28" else 224, "batch": batch, "steps": 15, "warm_up": 5, "threads": 2,
                "device": f"cuda:{self.gpu}", "precision": precision}
         sides = {"netfit": [self.step], "PyTorch": [os.environ.get("BENCH_PYTHON", sys.executable), STEP]}
-        seconds, found = {name: {"full": [], "subnet": []} for name in sides}, {}
+        found = {name: {"full": [], "subnet": [], "peak_memory_bytes": []} for name in sides}
         for _ in range(2):
             for name, command in sides.items():
                 try:
-                    for step, samples in run(command, job).items():
-                        seconds[name].get(step, []).extend(samples)
-                except (RuntimeError, OSError, subprocess.TimeoutExpired) as error:
-                    found[name], self.failed = {"error": str(error)}, True
-        for name, steps in seconds.items():
-            found.setdefault(name, {step: batch / statistics.median(samples) for step, samples in steps.items() if samples})
-        return found
+                    told = run(command, job)
+                except (RuntimeError, OSError, ValueError, subprocess.TimeoutExpired) as error:
+                    found[name]["error"], self.failed = str(error), True
+                    continue
+                for step in ("full", "subnet"):
+                    found[name][step] += told[step]
+                found[name]["peak_memory_bytes"].append(told["peak_memory_bytes"])
+        return {name: self.summary(batch, side) for name, side in found.items()}
+
+    def summary(self, batch, side):
+        """Images a second of each step, and the most memory."""
+        speeds = {f"{step}_images_per_s": batch / statistics.median(side[step]) for step in ("full", "subnet") if side[step]}
+        memory = {"peak_memory_bytes": max(side["peak_memory_bytes"])} if side["peak_memory_bytes"] else {}
+        return speeds | memory | ({"error": side["error"]} if "error" in side else {})
 
     def parity(self):
         return run([self.check, "parity", self.gpu])
@@ -95,9 +103,12 @@ class Check:
         return run([self.netfit, "space", space, "--json"])
 
     def middle(self, space):
-        """The second largest depth of each stage, kernel and width of each layer."""
+        """All layers, the second of each layer's kernels and widths: the networks of both sides have the same blocks.
+
+        Nine choices a stage; its depth is the first.
+        """
         largest = self.space(space)["largest"]
-        return "".join("1" if digit == "2" else digit for digit in largest)
+        return "".join(digit if place % 9 == 0 else "1" for place, digit in enumerate(largest))
 
     def blocks(self, space, genotype):
         return run([self.netfit, "space", space, "--network", genotype, "--json"])["blocks"]

@@ -149,6 +149,8 @@ def main():
             if index >= job["warm_up"]:
                 samples.append(time.perf_counter() - start)
         times[name] = samples
+    if device != "cpu":
+        times["peak_memory_bytes"] = torch.cuda.max_memory_allocated()
     print(json.dumps(times))
 
 

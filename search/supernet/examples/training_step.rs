@@ -2,7 +2,7 @@
 //!
 //! Reads `{"space", "genotype", "batch", "steps", "warm_up", "threads", "device", "precision"}` on standard input and
 //! prints the seconds of every step as JSON: `full` (labels only) and `subnet` (distilled from the full network); and `losses`,
-//! those of the full network's steps, the warm-up's included.
+//! those of the full network's steps, the warm-up's included; and on a GPU the `peak_memory_bytes`.
 #![allow(clippy::print_stdout)]
 
 use std::{error::Error, io::stdin, time::Instant};
@@ -11,6 +11,7 @@ use netfit_search::job::Precision;
 use netfit_spaces::{Block, Slot, Space};
 use netfit_supernet::{
     Autocast, Mode, Sgd, Standalone, Supernet, allow_tf32, channels_last, keep_large_buffers,
+    peak_memory,
 };
 use serde::Deserialize;
 use tch::{Device, Kind, Reduction, Tensor};
@@ -71,7 +72,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let (full, losses) = samples(&space.blocks(&largest), None);
     let (subnet, _) = samples(&space.blocks(&space.parse(&job.genotype)?), Some(&teacher));
-    println!("{}", serde_json::json!({ "full": full, "subnet": subnet, "losses": losses }));
+    let memory = peak_memory(device);
+    println!(
+        "{}",
+        serde_json::json!({ "full": full, "subnet": subnet, "losses": losses, "peak_memory_bytes": memory })
+    );
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 // What libtorch's Rust interface does not reach: its version, and flags of its context.
 #include <ATen/Context.h>
+#include <ATen/DeviceAccelerator.h>
 #include <ATen/autocast_mode.h>
 #include <torch/version.h>
 
@@ -25,5 +26,16 @@ extern "C" void netfit_autocast(bool gpu, bool begin) {
   } else if (at::autocast::decrement_nesting() == 0) {
     // 16-bit copies of weights, which the optimiser is about to change.
     at::autocast::clear_cache();
+  }
+}
+
+// The most bytes that tensors took on a GPU at one time; 0 where libtorch does not tell.
+extern "C" uint64_t netfit_peak_memory(int gpu) {
+  try {
+    const auto allocator = at::getDeviceAllocator(at::kCUDA);
+    const auto total = static_cast<size_t>(at::CachingDeviceAllocator::StatType::AGGREGATE);
+    return allocator->getDeviceStats(static_cast<c10::DeviceIndex>(gpu)).allocated_bytes[total].peak;
+  } catch (const std::exception&) {
+    return 0;
   }
 }

@@ -12,6 +12,7 @@ unsafe extern "C" {
     fn netfit_allow_tf32(allowed: bool);
     fn netfit_deterministic(wanted: bool);
     fn netfit_autocast(gpu: bool, begin: bool);
+    fn netfit_peak_memory(gpu: i32) -> u64;
 }
 
 /// The version of libtorch that this was compiled with.
@@ -31,6 +32,21 @@ pub fn allow_tf32(allowed: bool) {
 pub(crate) fn deterministic(wanted: bool) {
     // SAFETY: it sets flags of libtorch's context, which it guards itself.
     unsafe { netfit_deterministic(wanted) }
+}
+
+/// The most bytes that tensors took on a GPU at one time, since this process began; `None` for a CPU.
+pub fn peak_memory(device: Device) -> Option<u64> {
+    match device {
+        // SAFETY: it takes and returns plain numbers; what libtorch throws is caught.
+        Device::Cuda(gpu) => Some(unsafe { netfit_peak_memory(gpu as i32) }),
+        _ => None,
+    }
+}
+
+/// For the note of a progress: `, 3.2 GiB` on a GPU, nothing on a CPU.
+pub(crate) fn memory_note(device: Device) -> String {
+    let gibibytes = peak_memory(device).map(|bytes| bytes as f64 / f64::from(1 << 30));
+    gibibytes.map_or(String::new(), |found| format!(", {found:.1} GiB"))
 }
 
 /// What a training's forward passes run in.

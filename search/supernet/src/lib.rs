@@ -52,7 +52,7 @@ mod training;
 
 pub use allocator::keep_large_buffers;
 pub use checkpoint::Place;
-pub use context::{Autocast, allow_tf32, torch_version};
+pub use context::{Autocast, allow_tf32, peak_memory, torch_version};
 pub use elastic::Supernet;
 pub use error::{Error, Result};
 pub use layout::channels_last;

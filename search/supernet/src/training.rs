@@ -15,7 +15,7 @@ use tch::{Kind, Tensor};
 use crate::{
     Error, Mode, Phase, Place, Result, Sgd, Standalone, Supernet,
     checkpoint::{Checkpoints, Origin},
-    context::Autocast,
+    context::{self, Autocast},
     feed::Feed,
     ops, phases, settings,
 };
@@ -151,7 +151,8 @@ impl Trainer {
                 let done = self.place.step;
                 let images = (done - first) as f64 * self.training().batch as f64;
                 let rate = images / start.elapsed().as_secs_f64().max(1e-9);
-                let note = format!("loss {loss:.3}, {rate:.0} images/s");
+                let memory = context::memory_note(self.supernet.device());
+                let note = format!("loss {loss:.3}, {rate:.0} images/s{memory}");
                 progress(Progress {
                     stage: phase.name.to_owned(),
                     done,

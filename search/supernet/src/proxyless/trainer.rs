@@ -22,7 +22,7 @@ use super::{
 use crate::{
     Error, Mode, Place, Report, Result, Sgd,
     checkpoint::{Checkpoints, Origin},
-    context::Autocast,
+    context::{self, Autocast},
     feed::Feed,
     ops,
     schedule::Curve,
@@ -223,7 +223,8 @@ impl ProxylessTrainer {
                 let done = self.place.step;
                 let images = (done - first) as f64 * self.origin.training.batch as f64;
                 let rate = images / start.elapsed().as_secs_f64().max(1e-9);
-                let note = format!("loss {loss:.3}, {rate:.0} images/s{}", self.note());
+                let memory = context::memory_note(self.weights.device());
+                let note = format!("loss {loss:.3}, {rate:.0} images/s{memory}{}", self.note());
                 report(Progress { stage: name.to_owned(), done, total: steps, note })?;
                 if done.is_multiple_of(self.origin.training.checkpoint_steps) && done < steps {
                     self.save()?;
