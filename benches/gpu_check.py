@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Everything that a GPU can tell about netfit, in 8 minutes at most, as one JSON file.
 
-usage: benches/gpu_check.py [--out FILE] [--gpu N] [--programs FOLDER]
+usage: benches/gpu_check.py [--out FILE] [--gpu N] [--programs FOLDER] [--only PART]...
 
 Devices; CUDA events against the host's clock; a table of ofa-28 at batch 8 with 50 fresh networks; five training steps on
 the CPU and on the GPU; images a second of training and its peak memory, and those of the same step in Python's PyTorch;
@@ -114,16 +114,20 @@ class Check:
         return run([self.netfit, "space", space, "--network", genotype, "--json"])["blocks"]
 
 
+PARTS = ("devices", "clocks", "losses", "parity", "table", "training")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--out", type=Path, default=Path("gpu-check.json"))
     parser.add_argument("--gpu", type=int, default=0)
     parser.add_argument("--programs", type=Path,
                         default=Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release")
+    parser.add_argument("--only", action="append", choices=PARTS, help="this part alone; may be given several times")
     arguments = parser.parse_args()
     check = Check(arguments.programs, arguments.gpu, arguments.out.resolve().parent)
     results = {}
-    for name in ("devices", "clocks", "losses", "parity", "table", "training"):
+    for name in arguments.only or PARTS:
         print(f"checking {name}", file=sys.stderr, flush=True)
         began = time.time()
         try:

@@ -60,17 +60,20 @@ pub(crate) struct Config {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct DeviceConfig {
-    /// `cpu`: ONNX Runtime's CPU provider.
+    /// One of ONNX Runtime's providers: `cpu`, `cuda-ort:0`, `tensorrt:0`.
     pub(crate) kind: String,
-    /// Threads that one inference may use.
+    /// Threads that one inference may use, on a processor.
     pub(crate) threads: u16,
     /// Images a call.
     pub(crate) batch: u16,
+    /// The numbers that a GPU computes with, where it is not its usual one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) precision: Option<String>,
 }
 
 impl Default for DeviceConfig {
     fn default() -> Self {
-        Self { kind: "cpu".to_owned(), threads: 1, batch: 1 }
+        Self { kind: "cpu".to_owned(), threads: 1, batch: 1, precision: None }
     }
 }
 
@@ -211,14 +214,27 @@ impl DeviceConfig {
                 self.kind
             )
         })?;
-        if kind != DeviceKind::Cpu {
+        if let DeviceKind::Cuda(gpu) = kind {
             bail!(
-                "[device] kind `{}`: a run delivers an ONNX file and measures it in ONNX Runtime, expected `cpu`; hint: \
-                 `netfit profile` and `netfit search` work for GPUs, and `[training] device` trains on one",
-                self.kind
+                "[device] kind `{kind}`: a run delivers an ONNX file and measures it in ONNX Runtime, expected `cpu`, \
+                 `cuda-ort:{gpu}` or `tensorrt:{gpu}`; hint: `netfit profile` and `netfit search` work for libtorch's \
+                 devices, and `[training] device` trains on one"
             );
         }
-        Ok(DeviceSpec::cpu(self.threads, self.batch))
+        let batch = self.batch.to_string();
+        let threads =
+            (kind == DeviceKind::Cpu || self.threads != 1).then(|| self.threads.to_string());
+        let parameters =
+            [("batch", Some(batch)), ("threads", threads), ("precision", self.precision.clone())];
+        let mut spec = DeviceSpec::new(kind);
+        for (name, value) in parameters {
+            if let Some(value) = value {
+                spec = spec.with(name, &value).map_err(|reason| {
+                    anyhow!("[device] {reason}; hint: kind `{kind}` does not take it so")
+                })?;
+            }
+        }
+        Ok(spec)
     }
 }
 

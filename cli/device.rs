@@ -1,10 +1,10 @@
-//! Devices as text: `cpu`, `cpu:threads=2,batch=8`, `cuda:0`, `cuda:0,batch=8,precision=fp16`.
+//! Devices as text: `cpu`, `cpu:threads=2,batch=8`, `cuda:0`, `cuda:0,batch=8,precision=fp16`, `tensorrt:0,precision=fp16`.
 
 use std::{fmt, ops::RangeInclusive, str::FromStr};
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 use netfit_latency_tables::Fingerprint;
-use netfit_profiler::{CUDA, CudaOptions, Precision};
+use netfit_profiler::{CudaOptions, OrtOptions, Precision, Protocol, Provider};
 
 const THREADS: RangeInclusive<u16> = 1..=1024;
 const BATCH: RangeInclusive<u16> = 1..=4096;
@@ -18,18 +18,48 @@ pub(crate) enum DeviceKind {
     Cpu,
     /// libtorch on the GPU of this number.
     Cuda(usize),
+    /// ONNX Runtime's CUDA provider on it.
+    CudaOrt(usize),
+    /// ONNX Runtime's `TensorRT` provider on it.
+    TensorRt(usize),
+}
+
+/// A kind by its name before the GPU's number, and by that number.
+type OnGpu = (&'static str, fn(usize) -> DeviceKind);
+
+/// What can be measured on a GPU.
+pub(crate) const GPUS: [OnGpu; 3] = [
+    ("cuda", DeviceKind::Cuda),
+    ("cuda-ort", DeviceKind::CudaOrt),
+    ("tensorrt", DeviceKind::TensorRt),
+];
+
+impl DeviceKind {
+    /// The numbers that it can compute with, its default first; a processor is not asked.
+    fn precisions(self) -> &'static [Precision] {
+        match self {
+            Self::Cpu => &[],
+            Self::Cuda(_) => &Precision::ALL,
+            Self::CudaOrt(_) => &[Precision::Fp32, Precision::Tf32],
+            Self::TensorRt(_) => &[Precision::Tf32, Precision::Fp16, Precision::Bf16],
+        }
+    }
 }
 
 impl FromStr for DeviceKind {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
+        let named = |(name, kind): OnGpu| {
+            let number = text.strip_prefix(name)?.strip_prefix(':')?.parse().ok()?;
+            Some(kind(number))
+        };
         match text {
             "cpu" => Ok(Self::Cpu),
-            _ => match text.strip_prefix("cuda:").map(str::parse) {
-                Some(Ok(gpu)) => Ok(Self::Cuda(gpu)),
-                _ => bail!("expected `cpu` or `cuda:NUMBER`"),
-            },
+            _ => GPUS
+                .into_iter()
+                .find_map(named)
+                .context("expected `cpu`, `cuda:NUMBER`, `cuda-ort:NUMBER` or `tensorrt:NUMBER`"),
         }
     }
 }
@@ -39,11 +69,32 @@ impl fmt::Display for DeviceKind {
         match self {
             Self::Cpu => f.write_str("cpu"),
             Self::Cuda(gpu) => write!(f, "cuda:{gpu}"),
+            Self::CudaOrt(gpu) => write!(f, "cuda-ort:{gpu}"),
+            Self::TensorRt(gpu) => write!(f, "tensorrt:{gpu}"),
         }
     }
 }
 
-/// A device and its parameters; those that are not given are 1, fp32 and warm.
+/// What measures a device, and what it is asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Measures {
+    /// ONNX Runtime.
+    Ort(OrtOptions),
+    /// libtorch on a GPU.
+    Torch(CudaOptions),
+}
+
+impl Measures {
+    /// The provider in a table's fingerprint.
+    fn provider(self) -> String {
+        match self {
+            Self::Ort(options) => options.provider.name().to_owned(),
+            Self::Torch(options) => options.provider(),
+        }
+    }
+}
+
+/// A device and its parameters; those that are not given are 1, the kind's first precision and warm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct DeviceSpec {
     pub(crate) kind: DeviceKind,
@@ -63,9 +114,10 @@ impl DeviceSpec {
         Self { kind, ..Self::default() }
     }
 
-    /// A processor with both parameters.
-    pub(crate) fn cpu(threads: u16, batch: u16) -> Self {
-        Self { threads: Some(threads), batch: Some(batch), ..Self::default() }
+    /// The same with one more parameter.
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Result<Self> {
+        self.set(name, value)?;
+        Ok(self)
     }
 
     pub(crate) fn threads(self) -> u16 {
@@ -76,32 +128,45 @@ impl DeviceSpec {
         self.batch.unwrap_or(1)
     }
 
-    /// What the GPU `gpu` is asked to do.
-    pub(crate) fn cuda(self, gpu: usize) -> CudaOptions {
-        CudaOptions {
-            gpu,
-            batch: usize::from(self.batch()),
-            precision: self.precision.unwrap_or_default(),
-            flush: self.cold.unwrap_or_default(),
+    fn precision(self) -> Precision {
+        let usual = self.kind.precisions().first().copied();
+        self.precision.or(usual).unwrap_or_default()
+    }
+
+    /// What measures it.
+    pub(crate) fn measures(self) -> Measures {
+        let (threads, batch) = (usize::from(self.threads()), usize::from(self.batch()));
+        let precision = self.precision();
+        let ort = |provider| Measures::Ort(OrtOptions { provider, threads, batch });
+        match self.kind {
+            DeviceKind::Cpu => ort(Provider::Cpu),
+            DeviceKind::CudaOrt(gpu) => ort(Provider::Cuda { gpu, precision }),
+            DeviceKind::TensorRt(gpu) => ort(Provider::TensorRt { gpu, precision }),
+            DeviceKind::Cuda(gpu) => {
+                let flush = self.cold.unwrap_or_default();
+                Measures::Torch(CudaOptions { gpu, batch, precision, flush })
+            }
         }
+    }
+
+    /// How models are timed on it.
+    pub(crate) fn protocol(self) -> Protocol {
+        if self.kind == DeviceKind::Cpu { Protocol::default() } else { Protocol::of_gpu() }
     }
 
     /// The device that a table's fingerprint is of, on this machine; of several GPUs, the first that CUDA shows.
     pub(crate) fn of(fingerprint: &Fingerprint) -> Result<Self> {
         let batch = Some(u16::try_from(fingerprint.batch)?);
-        let Some(cache) = fingerprint.provider.strip_prefix(CUDA) else {
+        let warm = GPUS.map(|(_, kind)| Self::new(kind(0)));
+        let cold = Self { cold: Some(true), ..Self::new(DeviceKind::Cuda(0)) };
+        let measured = |spec: &Self| spec.measures().provider() == fingerprint.provider;
+        let Some(gpu) = warm.into_iter().chain([cold]).find(measured) else {
             let threads = Some(u16::try_from(fingerprint.threads)?);
             return Ok(Self { threads, batch, ..Self::default() });
         };
         let precision =
             Precision::ALL.into_iter().find(|known| known.long_name() == fingerprint.precision);
-        Ok(Self {
-            kind: DeviceKind::Cuda(0),
-            batch,
-            precision,
-            cold: Some(!cache.is_empty()),
-            ..Self::default()
-        })
+        Ok(Self { batch, precision, ..gpu })
     }
 
     /// Takes from `--threads` and `--batch` what it does not say itself; a contradiction is an error.
@@ -126,13 +191,12 @@ impl DeviceSpec {
 
     /// Whether both are one device, whatever they spell out.
     pub(crate) fn same(self, other: Self) -> bool {
-        let all = |spec: Self| (spec.kind, spec.threads(), spec.cuda(0));
-        all(self) == all(other)
+        self.measures() == other.measures()
     }
 
     /// Takes `name=value`.
     fn set(&mut self, name: &str, value: &str) -> Result<()> {
-        let gpu = self.kind != DeviceKind::Cpu;
+        let precisions = self.kind.precisions();
         let number = |range: RangeInclusive<u16>| {
             let found = value.parse().ok().filter(|number| range.contains(number));
             found.with_context(|| {
@@ -144,16 +208,19 @@ impl DeviceSpec {
             })
         };
         let again = match name {
-            "threads" if !gpu => self.threads.replace(number(THREADS)?).is_some(),
-            "batch" => self.batch.replace(number(BATCH)?).is_some(),
-            "precision" if gpu => {
-                let known = Precision::ALL.into_iter().find(|known| known.name() == value);
-                let names = Precision::ALL.map(Precision::name).join(", ");
-                let found = known
-                    .with_context(|| format!("expected {name} of {names}, found `{value}`"))?;
-                self.precision.replace(found).is_some()
+            "threads" if self.kind == DeviceKind::Cpu => {
+                self.threads.replace(number(THREADS)?).is_some()
             }
-            "cache" if gpu => {
+            "batch" => self.batch.replace(number(BATCH)?).is_some(),
+            "precision" if !precisions.is_empty() => {
+                let known = precisions.iter().find(|known| known.name() == value);
+                let names: Vec<&str> = precisions.iter().map(|known| known.name()).collect();
+                let found = known.with_context(|| {
+                    format!("expected {name} of {}, found `{value}`", names.join(", "))
+                })?;
+                self.precision.replace(*found).is_some()
+            }
+            "cache" if matches!(self.kind, DeviceKind::Cuda(_)) => {
                 let cold = match value {
                     "warm" => false,
                     "cold" => true,
@@ -180,11 +247,9 @@ impl FromStr for DeviceSpec {
 
 fn parse(text: &str) -> Result<DeviceSpec> {
     // A GPU's number follows a colon, so its parameters follow a comma.
-    let gpu = text.strip_prefix("cuda:");
-    let end = match gpu {
-        Some(rest) => rest.find(',').map(|at| text.len() - rest.len() + at),
-        None => text.find(':'),
-    };
+    let name = text.split(':').next().unwrap_or_default();
+    let gpu = GPUS.iter().any(|(known, _)| *known == name);
+    let end = text.find(if gpu { ',' } else { ':' });
     let (kind, parameters) = end.map_or((text, None), |at| (&text[..at], Some(&text[at + 1..])));
     let mut spec = DeviceSpec { kind: kind.parse()?, ..DeviceSpec::default() };
     for parameter in parameters.into_iter().flat_map(|all| all.split(',')) {
@@ -220,6 +285,8 @@ impl fmt::Display for DeviceSpec {
 mod tests {
     use super::*;
 
+    const KINDS: &str = "expected `cpu`, `cuda:NUMBER`, `cuda-ort:NUMBER` or `tensorrt:NUMBER`";
+
     fn spec(text: &str) -> DeviceSpec {
         text.parse().unwrap()
     }
@@ -248,10 +315,48 @@ mod tests {
         ] {
             let spec = spec(text);
             assert_eq!((spec.to_string(), spec.name()), (text.to_owned(), name.to_owned()));
-            let DeviceKind::Cuda(gpu) = spec.kind else { panic!("{text}") };
-            let (gpu, batch, precision, flush) = (gpu, options.1, options.2, options.3);
-            assert_eq!(gpu, options.0);
-            assert_eq!(spec.cuda(gpu), CudaOptions { gpu, batch, precision, flush });
+            let (gpu, batch, precision, flush) = options;
+            let options = CudaOptions { gpu, batch, precision, flush };
+            assert_eq!(spec.measures(), Measures::Torch(options));
+        }
+    }
+
+    #[test]
+    fn providers_of_onnx_runtime_are_devices_of_their_own() {
+        let (gpu, precision) = (1, Precision::Tf32);
+        for (text, provider) in [
+            ("cpu:threads=2", Provider::Cpu),
+            ("cuda-ort:1,precision=tf32", Provider::Cuda { gpu, precision }),
+            ("tensorrt:1", Provider::TensorRt { gpu, precision }),
+        ] {
+            let Measures::Ort(options) = spec(text).measures() else { panic!("{text}") };
+            assert_eq!(options.provider, provider, "{text}");
+        }
+        assert!(!spec("cuda:0").same(spec("cuda-ort:0")));
+        assert!(spec("tensorrt:0").same(spec("tensorrt:0,precision=tf32")));
+    }
+
+    /// A table's device is told from its fingerprint.
+    #[test]
+    fn fingerprints_name_their_device() {
+        for text in [
+            "cpu:threads=2,batch=8",
+            "cuda:0,batch=8,precision=bf16,cache=cold",
+            "cuda-ort:0,batch=4,precision=tf32",
+            "tensorrt:0,batch=1,precision=fp16",
+        ] {
+            let spec = spec(text);
+            let fingerprint = Fingerprint {
+                processor: "any".into(),
+                cores: 1,
+                runtime: "any".into(),
+                runtime_version: "1".into(),
+                provider: spec.measures().provider(),
+                threads: usize::from(spec.threads()),
+                precision: spec.precision().long_name().into(),
+                batch: usize::from(spec.batch()),
+            };
+            assert!(DeviceSpec::of(&fingerprint).unwrap().same(spec), "{text}");
         }
     }
 
@@ -259,10 +364,14 @@ mod tests {
     fn what_is_no_device_is_named_with_a_remedy() {
         for (text, reason) in [
             ("cpu:cores=2", "unknown parameter `cores`"),
-            ("cuda", "expected `cpu` or `cuda:NUMBER`"),
-            ("cuda:", "expected `cpu` or `cuda:NUMBER`"),
-            ("cuda:x", "expected `cpu` or `cuda:NUMBER`"),
-            ("", "expected `cpu` or `cuda:NUMBER`"),
+            ("cuda", KINDS),
+            ("cuda:", KINDS),
+            ("cuda-ort:x", KINDS),
+            ("tensorrt:-1", KINDS),
+            ("", KINDS),
+            ("cuda-ort:0,precision=fp16", "expected precision of fp32, tf32, found `fp16`"),
+            ("tensorrt:0,precision=fp32", "expected precision of tf32, fp16, bf16, found `fp32`"),
+            ("tensorrt:0,cache=cold", "unknown parameter `cache`"),
             ("cpu:", "expected NAME=VALUE, found ``"),
             ("cpu:2", "expected NAME=VALUE, found `2`"),
             ("cpu:threads=2,", "expected NAME=VALUE, found ``"),

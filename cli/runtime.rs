@@ -7,9 +7,9 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use atomic_write_file::AtomicWriteFile;
-use netfit_profiler::{CpuDevice, CudaDevice, Device};
+use netfit_profiler::{CudaDevice, Device, OrtDevice};
 
-use crate::device::{DeviceKind, DeviceSpec};
+use crate::device::{DeviceSpec, Measures};
 
 /// As many threads as were asked for, or as there are cores.
 pub(crate) fn threads(asked: Option<u16>) -> usize {
@@ -93,15 +93,14 @@ pub(crate) fn serve_device() -> Result<()> {
 
 /// Starts a process of its own for the device.
 pub(crate) fn device(spec: DeviceSpec) -> Result<Box<dyn Device>> {
-    match spec.kind {
-        DeviceKind::Cpu => {
+    let arguments = ["device-worker"];
+    match spec.measures() {
+        Measures::Ort(options) => {
             let program = std::env::current_exe().context("cannot tell where this program is")?;
-            let (threads, batch) = (usize::from(spec.threads()), usize::from(spec.batch()));
-            Ok(Box::new(CpuDevice::start(&program, &["device-worker"], threads, batch)?))
+            Ok(Box::new(OrtDevice::start(&program, &arguments, options)?))
         }
-        DeviceKind::Cuda(gpu) => {
-            let program = torch_program()?;
-            Ok(Box::new(CudaDevice::start(&program, &["device-worker"], spec.cuda(gpu))?))
+        Measures::Torch(options) => {
+            Ok(Box::new(CudaDevice::start(&torch_program()?, &arguments, options)?))
         }
     }
 }

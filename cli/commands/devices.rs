@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::{
-    device::{DeviceKind, DeviceSpec},
+    device::{DeviceSpec, GPUS},
     output, runtime,
 };
 
@@ -24,9 +24,8 @@ pub(crate) fn execute(as_json: bool) -> Result<()> {
     let mut found = vec![Found::of(DeviceSpec::default(), None)];
     let gpus = Driver::open().and_then(|driver| driver.gpus());
     match gpus {
-        Ok(gpus) => found.extend(gpus.into_iter().map(|gpu| {
-            let kind = DeviceKind::Cuda(gpu.index);
-            Found::of(DeviceSpec::new(kind), Some(gpu))
+        Ok(gpus) => found.extend(gpus.into_iter().flat_map(|gpu| {
+            GPUS.map(|(_, kind)| Found::of(DeviceSpec::new(kind(gpu.index)), Some(gpu.clone())))
         })),
         Err(error) => found.push(Found {
             device: "cuda".to_owned(),

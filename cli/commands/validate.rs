@@ -35,6 +35,7 @@ pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
         seed: args.seed,
         accept_noise: args.accept_noise,
         processes: usize::from(args.processes),
+        protocol: spec.protocol(),
         ..ProfileOptions::default()
     };
     if let Some(rounds) = args.rounds.map(usize::from) {
@@ -106,7 +107,7 @@ fn results(
         results.push(serde_json::json!({
             "genotype": timing.genotype, "predicted_s": latency.median_s,
             "interval_s": [latency.low_s, latency.high_s],
-            "measured_s": timing.seconds, "processes_s": timing.processes_s,
+            "measured_s": timing.seconds, "processes_s": timing.processes_s, "weights": timing.shares(),
         }));
     }
     Ok(results.into())

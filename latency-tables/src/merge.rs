@@ -57,10 +57,10 @@ impl LatencyTable {
             ..self.clone()
         };
         if !merged.validation_networks.is_empty() {
-            let truths: Vec<(Network, Vec<f64>)> = merged
+            let truths: Vec<(Network, &NetworkTiming)> = merged
                 .validation_networks
                 .iter()
-                .map(|timing| (space.network(&timing.genotype), timing.processes_s.clone()))
+                .map(|timing| (space.network(&timing.genotype), timing))
                 .collect();
             merged.validation = Some(Validation::judge(&merged, &truths)?);
         }
@@ -150,6 +150,7 @@ fn parsed<'a>(
                 genotype,
                 seconds: scale * timing.seconds,
                 processes_s: timing.processes_s.iter().map(|seconds| scale * seconds).collect(),
+                weights: timing.weights.clone(),
                 ratios: timing.ratios.clone(),
             })
         })
@@ -161,10 +162,10 @@ fn pooled(mut timings: Vec<NetworkTiming>, more: Vec<NetworkTiming>) -> Vec<Netw
     for timing in more {
         match timings.iter_mut().find(|known| known.genotype == timing.genotype) {
             Some(known) => {
+                known.weights = [known.shares(), timing.shares()].concat();
                 known.processes_s.extend(timing.processes_s);
                 known.ratios.extend(timing.ratios);
-                let processes = known.processes_s.len() as f64;
-                known.seconds = known.processes_s.iter().sum::<f64>() / processes;
+                known.seconds = known.mean_of(0..known.processes_s.len());
             }
             None => timings.push(timing),
         }

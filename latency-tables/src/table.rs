@@ -229,6 +229,7 @@ pub(crate) mod tests {
             let network = space.network(&genotype);
             let seconds = slow * 1e-5 + 2.0 * sources["in-place"].sum(&network).unwrap().0;
             timings.push(NetworkTiming {
+                weights: Vec::new(),
                 genotype,
                 seconds,
                 processes_s: vec![seconds],
@@ -310,12 +311,16 @@ pub(crate) mod tests {
     fn validation_judges_the_table_and_the_baseline() {
         let table = table();
         let space = Space::preset("ofa-28").unwrap();
-        let networks: Vec<_> = table.calibration_networks[..10]
+        let timings: Vec<NetworkTiming> = table.calibration_networks[..10]
             .iter()
-            .map(|timing| {
-                (space.network(&timing.genotype), vec![timing.seconds, 1.02 * timing.seconds])
+            .map(|timing| NetworkTiming {
+                processes_s: vec![timing.seconds, 1.02 * timing.seconds],
+                seconds: 1.01 * timing.seconds,
+                ..timing.clone()
             })
             .collect();
+        let networks: Vec<_> =
+            timings.iter().map(|timing| (space.network(&timing.genotype), timing)).collect();
         let validation = Validation::judge(&table, &networks).unwrap();
         assert_eq!(validation.errors.networks, 10);
         assert!((validation.noise_floor_rmspe.unwrap() - 0.02).abs() < 1e-9);

@@ -3,7 +3,7 @@
 use netfit_spaces::Network;
 use serde::{Deserialize, Serialize};
 
-use crate::{Errors, LatencyTable, Result, rmspe};
+use crate::{Errors, LatencyTable, NetworkTiming, Result, rmspe};
 
 /// Predictions against measurements, in reference-normalised seconds; it judges and chooses nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,26 +21,25 @@ pub struct Validation {
 }
 
 impl Validation {
-    /// Judges `table` on networks with their latencies, one for each process, in reference-normalised seconds; the
-    /// truth is their mean.
+    /// Judges `table` on measured networks.
     ///
     /// # Errors
     /// A block without an entry.
-    pub fn judge(table: &LatencyTable, networks: &[(Network, Vec<f64>)]) -> Result<Self> {
+    pub fn judge(table: &LatencyTable, networks: &[(Network, &NetworkTiming)]) -> Result<Self> {
         let (mut predicted, mut measured, mut baseline) = (Vec::new(), Vec::new(), Vec::new());
         let (mut first, mut second) = (Vec::new(), Vec::new());
         let mut inside = 0;
-        for (network, processes) in networks {
+        for (network, timing) in networks {
             let latency = table.predict(network)?;
-            let truth = mean(processes);
+            let truth = timing.seconds;
             inside += usize::from((latency.low_s..=latency.high_s).contains(&truth));
             predicted.push(latency.median_s);
             measured.push(truth);
             baseline.push(table.calibration.multiply_adds.at(network.multiply_adds().0 as f64));
-            let (one, other) = processes.split_at(processes.len().div_ceil(2));
-            if !other.is_empty() {
-                first.push(mean(one));
-                second.push(mean(other));
+            let (half, all) = (timing.processes_s.len().div_ceil(2), timing.processes_s.len());
+            if half < all {
+                first.push(timing.mean_of(0..half));
+                second.push(timing.mean_of(half..all));
             }
         }
         Ok(Self {
@@ -50,8 +49,4 @@ impl Validation {
             multiply_adds: Errors::of(&baseline, &measured),
         })
     }
-}
-
-fn mean(values: &[f64]) -> f64 {
-    values.iter().sum::<f64>() / values.len() as f64
 }

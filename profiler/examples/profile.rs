@@ -5,7 +5,7 @@
 
 use std::{io, path::Path};
 
-use netfit_profiler::{CpuDevice, Device as _, ProfileOptions, profile, worker};
+use netfit_profiler::{Device as _, OrtDevice, OrtOptions, ProfileOptions, profile, worker};
 use netfit_spaces::Space;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,7 +20,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 fn run(space: &str, threads: usize, out: &Path) -> Result<(), Box<dyn std::error::Error>> {
     let space = Space::load(space)?;
     let program = std::env::current_exe()?;
-    let mut device = CpuDevice::start(&program, &["device-worker"], threads, 1)?;
+    let options = OrtOptions { threads, ..OrtOptions::default() };
+    let mut device = OrtDevice::start(&program, &["device-worker"], options)?;
     println!("{}", serde_json::to_string_pretty(&device.fingerprint())?);
     let options = ProfileOptions { accept_noise: true, ..ProfileOptions::default() };
     let mut stage = String::new();

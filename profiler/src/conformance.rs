@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use netfit_spaces::Network;
 
-use crate::{Burst, CpuDevice, Device, Error, FakeDevice, Model, library};
+use crate::{
+    Burst, Device, Error, FakeDevice, Model, OrtDevice, OrtOptions, Precision, Provider, library,
+};
 
 fn network(width: usize) -> Network {
     format!(
@@ -54,9 +56,9 @@ fn conforms(device: &mut dyn Device) {
 
 /// The CPU device, or none with the reason printed where ONNX Runtime is missing.
 #[allow(clippy::print_stderr)]
-fn cpu() -> Option<CpuDevice> {
+fn cpu() -> Option<OrtDevice> {
     match library() {
-        Ok(_) => Some(CpuDevice::in_thread(1, 1).unwrap()),
+        Ok(_) => Some(OrtDevice::in_thread(OrtOptions::default()).unwrap()),
         Err(error) => {
             eprintln!("skipped: {error}");
             None
@@ -84,7 +86,7 @@ fn dynamic_dimensions_and_foreign_files_are_named() {
     let (path, dimensions) = (folder.path().join("text.onnx"), BTreeMap::new());
     std::fs::write(&path, "this is no model").unwrap();
     let load =
-        |device: &mut CpuDevice| device.load(Model::File { path: &path, dimensions: &dimensions });
+        |device: &mut OrtDevice| device.load(Model::File { path: &path, dimensions: &dimensions });
     let message = load(&mut device).unwrap_err().to_string();
     assert!(message.contains("text.onnx") && message.contains("hint"), "{message}");
 
@@ -164,13 +166,30 @@ fn programs_that_are_missing_or_die_are_named_with_their_last_words() {
         return;
     }
     let start = |program: &str, arguments: &[&str]| {
-        CpuDevice::start(std::path::Path::new(program), arguments, 1, 1).unwrap_err()
+        OrtDevice::start(std::path::Path::new(program), arguments, OrtOptions::default())
+            .unwrap_err()
     };
     let missing = start("no/such/program", &[]);
     assert!(matches!(missing, Error::Worker { .. }), "{missing}");
     assert!(missing.to_string().contains("`no/such/program` cannot be started"), "{missing}");
     let dead = start("/bin/sh", &["-c", "echo out of luck >&2; exit 3"]).to_string();
     assert!(dead.contains("out of luck"), "{dead}");
-    let zero = CpuDevice::in_thread(0, 1).unwrap_err().to_string();
+    let zero = OrtDevice::in_thread(OrtOptions { threads: 0, ..OrtOptions::default() })
+        .unwrap_err()
+        .to_string();
     assert!(zero.contains("threads: expected at least 1, found 0"), "{zero}");
+}
+
+/// The runtime that `make setup` installs has neither; the processor does not take their place.
+#[test]
+fn a_provider_that_is_missing_is_an_error() {
+    if cpu().is_none() {
+        return;
+    }
+    let (gpu, precision) = (99, Precision::Tf32);
+    for provider in [Provider::Cuda { gpu, precision }, Provider::TensorRt { gpu, precision }] {
+        let options = OrtOptions { provider, ..OrtOptions::default() };
+        let message = OrtDevice::in_thread(options).unwrap_err().to_string();
+        assert!(message.contains(provider.name()) && message.contains("hint"), "{message}");
+    }
 }

@@ -12,7 +12,7 @@ use netfit_latency_tables::Fingerprint;
 use netfit_spaces::{Network, Random};
 use serde::{Deserialize, Serialize};
 
-use crate::{BlockTimes, Burst, CudaOptions, Ran};
+use crate::{BlockTimes, Burst, CudaOptions, Provider, Ran};
 
 /// What a measuring process is asked. The first request is `Open` or `OpenCuda`.
 #[derive(Debug, Serialize, Deserialize)]
@@ -24,6 +24,10 @@ pub enum Request {
         library: PathBuf,
         /// Threads of the pool.
         threads: usize,
+        /// What it runs models on.
+        provider: Provider,
+        /// A folder for what the provider builds.
+        cache: PathBuf,
         /// What the process before has told in [`Answer::Timed`].
         canary_s: Option<f64>,
     },

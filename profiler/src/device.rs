@@ -15,6 +15,11 @@ pub trait Device {
     /// What its times are true for.
     fn fingerprint(&self) -> Fingerprint;
 
+    /// Whether it can tell where the time of a [`Model::Traced`] went.
+    fn traces(&self) -> bool {
+        true
+    }
+
     /// Forgets all models. A real device starts a new process, since whole processes differ in speed.
     ///
     /// # Errors

@@ -48,6 +48,17 @@ pub enum Error {
     /// The process that measures has refused a request.
     #[error("{0}")]
     Refused(String),
+    /// An execution provider that does not work here.
+    #[error(
+        "ONNX Runtime's {provider} cannot be used: {reason}; hint: it needs a GPU, and ORT_DYLIB_PATH the \
+         libonnxruntime.so of the package onnxruntime-gpu, with the libraries that this loads"
+    )]
+    Provider {
+        /// As ONNX Runtime spells it.
+        provider: &'static str,
+        /// What is missing.
+        reason: String,
+    },
     /// A setting that makes no sense.
     #[error("{what}: expected {expected}, found {found}")]
     Setting {

@@ -59,7 +59,7 @@ pub fn time_files(
         FileTiming {
             seconds: median(&model.raw_s),
             mad_s: mad(&bursts),
-            normalised_s: model.processes_s.iter().sum::<f64>() / model.processes_s.len() as f64,
+            normalised_s: model.seconds(),
             processes_s: model.raw_s.clone(),
         }
     };

@@ -3,7 +3,7 @@
 use nvml_wrapper::{Nvml, enum_wrappers::device::Clock, error::NvmlError};
 use serde::Serialize;
 
-use crate::{Error, Result};
+use crate::{Error, Result, provider::Chip};
 
 /// An NVIDIA GPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -63,6 +63,20 @@ impl Driver {
     /// The driver's version, if it tells.
     pub fn version(&self) -> Option<String> {
         self.0.sys_driver_version().ok()
+    }
+
+    /// The GPU with this number or identifier (`GPU-...`), if there is one.
+    pub(crate) fn chip(&self, shown: &str) -> Option<Chip> {
+        let device = match shown.parse() {
+            Ok(index) => self.0.device_by_index(index),
+            Err(_) => self.0.device_by_uuid(shown),
+        };
+        let device = device.ok()?;
+        Some(Chip {
+            uuid: device.uuid().ok()?,
+            name: device.name().ok()?,
+            cores: device.num_cores().ok()? as usize,
+        })
     }
 
     /// How fast the multiprocessors of a GPU run now, if it tells. Of several GPUs the one with this identifier

@@ -1,8 +1,8 @@
 //! Measures networks and blocks on devices and builds latency tables.
 //!
-//! A [`Device`] runs models and tells times: [`CpuDevice`] drives ONNX Runtime's CPU provider in a process of its own,
-//! [`CudaDevice`] libtorch on a GPU, [`FakeDevice`] needs no clock. [`profile`] makes a latency table of a search space, [`validate`] judges one on fresh
-//! networks, [`measure`] times any ONNX file. [`Session`] runs a model for its results.
+//! A [`Device`] runs models and tells times: [`OrtDevice`] drives one of ONNX Runtime's providers in a process of its own,
+//! [`CudaDevice`] libtorch on a GPU, [`FakeDevice`] needs no clock. [`profile`] makes a latency table of a search space,
+//! [`validate`] judges one on fresh networks, [`measure`] times any ONNX file. [`Session`] runs a model for its results.
 //!
 //! ```
 //! use netfit_profiler::{FakeDevice, ProfileOptions, profile};
@@ -19,7 +19,6 @@
 mod canary;
 mod connection;
 pub mod conversation;
-mod cpu;
 mod cuda;
 mod device;
 mod draw;
@@ -31,9 +30,11 @@ mod gpu;
 mod journal;
 mod levels;
 mod measure;
+mod ort_device;
 mod probe;
 mod profile;
 mod protocol;
+mod provider;
 mod runtime;
 mod samples;
 mod session;
@@ -42,6 +43,7 @@ mod speed;
 mod tails;
 mod trace;
 mod validate;
+mod weights;
 mod whole;
 pub mod worker;
 
@@ -50,7 +52,6 @@ mod conformance;
 
 #[doc(hidden)]
 pub use connection::Server;
-pub use cpu::CpuDevice;
 pub use cuda::{CUDA, CudaDevice, CudaOptions, Precision};
 pub use device::{BlockTimes, Burst, Device, Model, Progress, Ran};
 pub use error::{Error, Result};
@@ -58,9 +59,11 @@ pub use fake::FakeDevice;
 pub use files::{FileTiming, time_files};
 pub use gpu::{Driver, Gpu};
 pub use measure::{MeasureOptions, Measurement, measure};
+pub use ort_device::{OrtDevice, OrtOptions};
 pub use probe::Probe;
 pub use profile::{ProfileOptions, profile};
 pub use protocol::Protocol;
+pub use provider::Provider;
 pub use runtime::library;
 pub use session::Session;
 pub use sources::{IN_PLACE, NEIGHBOURS};

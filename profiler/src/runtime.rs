@@ -9,14 +9,13 @@ use std::{
 use netfit_spaces::Random;
 use ort::{
     environment::{Environment, GlobalThreadPoolOptions},
-    ep::CPU,
     session::{
         Session, SessionInputValue, builder::GraphOptimizationLevel, builder::SessionBuilder,
     },
     value::{Outlet, PrimitiveTensorElementType, Tensor, TensorElementType, ValueType},
 };
 
-use crate::{Error, Result};
+use crate::{Error, Provider, Result};
 
 /// Where the Python package puts the library, below a folder that holds the executable or is the current one.
 const CAPI: &str = ".deps/python/onnxruntime/capi";
@@ -104,13 +103,25 @@ pub(crate) fn version(library: &Path) -> String {
     from_branch.or(from_name).unwrap_or(info).to_owned()
 }
 
-/// A builder of sessions on the CPU provider, with all graph optimisations.
-pub(crate) fn builder(environment: &Environment) -> Result<SessionBuilder> {
-    // Without `with_arena_allocator` ort turns the runtime's own default off.
-    let provider = CPU::default().with_arena_allocator(true).build().error_on_failure();
-    Ok(Session::builder(environment)?
-        .with_execution_providers([provider])?
-        .with_optimization_level(GraphOptimizationLevel::All)?)
+/// A builder of sessions on this provider and no other, with all graph optimisations. `cache` is for what the provider
+/// builds.
+pub(crate) fn builder(
+    environment: &Environment,
+    provider: Provider,
+    cache: &Path,
+) -> Result<SessionBuilder> {
+    let dispatch = provider.dispatch(cache)?;
+    let builder =
+        Session::builder(environment)?.with_optimization_level(GraphOptimizationLevel::All)?;
+    if provider == Provider::Cpu {
+        return Ok(builder.with_execution_providers([dispatch])?);
+    }
+    let failed = |error: ort::Error<_>| {
+        provider.unusable(error.to_string().lines().next().unwrap_or_default())
+    };
+    let builder = builder.with_execution_providers([dispatch]).map_err(failed)?;
+    // A node that the provider does not know is an error: the processor would take it without a word.
+    Ok(builder.with_disable_cpu_fallback()?)
 }
 
 /// Random values for every input of a session, in its order.

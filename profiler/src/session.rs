@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ort::value::TensorRef;
 
-use crate::{Error, Result, runtime};
+use crate::{Error, Provider, Result, runtime};
 
 /// A model in this process. It is for results; times are taken in processes of their own.
 #[derive(Debug)]
@@ -21,7 +21,8 @@ impl Session {
     /// exactly one input.
     pub fn open(path: &Path, threads: usize) -> Result<Self> {
         let environment = runtime::environment(&runtime::library()?, threads)?;
-        let session = load(&mut runtime::builder(&environment)?, path)?;
+        let mut builder = runtime::builder(&environment, Provider::Cpu, Path::new(""))?;
+        let session = load(&mut builder, path)?;
         if session.inputs().len() != 1 {
             let reason = format!("expected one input, found {}", session.inputs().len());
             return Err(Error::Model { path: path.to_owned(), reason });

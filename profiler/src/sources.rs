@@ -22,7 +22,8 @@ pub const NEIGHBOURS: &str = "neighbours";
 /// The sources, and how cleanly they were measured.
 pub(crate) type Sources = (BTreeMap<String, Source>, Vec<Gate>);
 
-/// Measures every block of a space by both ways, each in as many processes as whole networks.
+/// Measures every block of a space by both ways, each in as many processes as whole networks; only between neighbours
+/// where the device cannot tell where the time of whole networks goes.
 pub(crate) fn measure(
     space: &Space,
     device: &mut dyn Device,
@@ -30,11 +31,14 @@ pub(crate) fn measure(
     journal: &mut Journal,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Sources> {
-    let in_place = in_place::measure(space, device, options, journal, progress)?;
-    let neighbours = neighbours::measure(space, device, options, journal, progress)?;
-    let gates = in_place.iter().chain(&neighbours).map(|part| part.gate.clone()).collect();
-    let mut sources = BTreeMap::new();
-    for (name, parts) in [(IN_PLACE, in_place), (NEIGHBOURS, neighbours)] {
+    let mut measured = Vec::new();
+    if device.traces() {
+        measured.push((IN_PLACE, in_place::measure(space, device, options, journal, progress)?));
+    }
+    measured.push((NEIGHBOURS, neighbours::measure(space, device, options, journal, progress)?));
+    let (mut sources, mut gates) = (BTreeMap::new(), Vec::new());
+    for (name, parts) in measured {
+        gates.extend(parts.iter().map(|part| part.gate.clone()));
         sources.insert(name.to_owned(), source(&parts)?);
     }
     Ok((sources, gates))

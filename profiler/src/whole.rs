@@ -1,5 +1,7 @@
 //! Whole networks: how long they take side by side, and whether the machine was quiet.
 
+use std::collections::BTreeMap;
+
 use netfit_latency_tables::{LatencyTable, NetworkTiming, Reference};
 use netfit_spaces::{Genotype, Network, Random, Space};
 
@@ -11,6 +13,7 @@ use crate::{
     protocol::load,
     samples::{Sample, moments},
     speed::{Speed, between},
+    weights::weights,
 };
 
 /// Networks of a table beside which others are measured, besides its reference network: at least, and where many are
@@ -24,12 +27,12 @@ const MEMORY: u64 = 4 << 30;
 /// A runtime's copies of a parameter: the file's, its own, and one in the layout of its kernels.
 const PARAMETER_BYTES: u64 = 12;
 
-/// Networks with their latencies, one for each process.
-pub(crate) fn truths(space: &Space, timings: &[NetworkTiming]) -> Vec<(Network, Vec<f64>)> {
-    timings
-        .iter()
-        .map(|timing| (space.network(&timing.genotype), timing.processes_s.clone()))
-        .collect()
+/// Networks with their latencies.
+pub(crate) fn truths<'a>(
+    space: &Space,
+    timings: &'a [NetworkTiming],
+) -> Vec<(Network, &'a NetworkTiming)> {
+    timings.iter().map(|timing| (space.network(&timing.genotype), timing)).collect()
 }
 
 /// Networks whose reference-normalised seconds are known, and to which those of others refer. The first one is the
@@ -75,8 +78,9 @@ pub(crate) fn anchor_error(timings: &[NetworkTiming]) -> f64 {
     let mut squares = Vec::new();
     for timing in timings.iter().filter(|timing| timing.processes_s.len() > 1) {
         let count = timing.processes_s.len() as f64;
-        let apart = timing.processes_s.iter().map(|s| (s / timing.seconds - 1.0).powi(2));
-        // The variance of the mean over processes.
+        let weighted = timing.processes_s.iter().zip(timing.shares());
+        let apart = weighted.map(|(s, share)| (share * (s / timing.seconds - 1.0)).powi(2));
+        // The variance of the weighted mean over processes.
         squares.push(apart.sum::<f64>() / (count - 1.0) / count);
     }
     if squares.is_empty() {
@@ -98,18 +102,29 @@ pub(crate) struct Timed {
 pub(crate) struct ModelTiming {
     /// Reference-normalised seconds in each process.
     pub(crate) processes_s: Vec<f64>,
+    /// How much each process counts.
+    pub(crate) weights: Vec<f64>,
     /// Raw seconds in each process.
     pub(crate) raw_s: Vec<f64>,
     /// Every burst in units of the reference network, the drift taken away.
     pub(crate) ratios: Vec<f64>,
 }
 
+impl ModelTiming {
+    /// Reference-normalised seconds: the weighted mean over processes.
+    pub(crate) fn seconds(&self) -> f64 {
+        let weighted = self.processes_s.iter().zip(&self.weights).map(|(s, weight)| s * weight);
+        weighted.sum::<f64>() / self.weights.iter().sum::<f64>()
+    }
+}
+
 impl Timed {
     pub(crate) fn networks(&self, genotypes: &[Genotype]) -> Vec<NetworkTiming> {
         let timing = |(genotype, model): (&Genotype, &ModelTiming)| NetworkTiming {
             genotype: genotype.clone(),
-            seconds: model.processes_s.iter().sum::<f64>() / model.processes_s.len() as f64,
+            seconds: model.seconds(),
             processes_s: model.processes_s.clone(),
+            weights: model.weights.clone(),
             ratios: model.ratios.clone(),
         };
         genotypes.iter().zip(&self.models).map(timing).collect()
@@ -150,16 +165,17 @@ pub(crate) fn time(
     let views: Vec<View<'_>> =
         sittings.iter().map(|(places, whole, split)| View { places, whole, split }).collect();
     let speeds = speeds(&views, anchors.known_s.as_deref());
-    let reference = timing(&views, &speeds, 1.0, 0);
-    let mean = |processes: &[f64]| processes.iter().sum::<f64>() / processes.len() as f64;
+    let levels: Vec<BTreeMap<usize, f64>> =
+        views.iter().zip(&speeds).map(|(view, speed)| view.normalised(speed)).collect();
+    let weights = weights(&levels);
+    let timing = |reference_s, place| timing(&views, (&speeds, &weights), reference_s, place);
+    let reference = timing(1.0, 0);
     let reference_s = match &anchors.known_s {
         Some(known_s) => known_s[0],
-        None => mean(&reference.processes_s),
+        None => reference.seconds(),
     };
     Ok(Timed {
-        models: (0..models.len())
-            .map(|model| timing(&views, &speeds, reference_s, beside + model))
-            .collect(),
+        models: (0..models.len()).map(|model| timing(reference_s, beside + model)).collect(),
         reference: Reference {
             network: anchors.networks[0].text(),
             median_s: reference_s,
@@ -248,6 +264,12 @@ impl View<'_> {
         let own = self.places.iter().position(|&known| known == place)?;
         Some(self.split.models[own])
     }
+
+    /// Logarithms of the normalised seconds of its models, by their places.
+    fn normalised(&self, speed: &Speed) -> BTreeMap<usize, f64> {
+        let level = |level: &f64| speed.normalised(level.exp()).ln();
+        self.places.iter().copied().zip(self.split.models.iter().map(level)).collect()
+    }
 }
 
 /// The speed of each sitting: by its first models where these are anchors whose normalised seconds are known, else by
@@ -266,11 +288,22 @@ fn speeds(views: &[View<'_>], known_s: Option<&[f64]>) -> Vec<Speed> {
     between(&views.iter().map(levels).collect::<Vec<_>>())
 }
 
-fn timing(views: &[View<'_>], speeds: &[Speed], reference_s: f64, place: usize) -> ModelTiming {
-    let mut timing = ModelTiming { processes_s: Vec::new(), raw_s: Vec::new(), ratios: Vec::new() };
-    for (view, speed) in views.iter().zip(speeds) {
+fn timing(
+    views: &[View<'_>],
+    (speeds, weights): (&[Speed], &[f64]),
+    reference_s: f64,
+    place: usize,
+) -> ModelTiming {
+    let mut timing = ModelTiming {
+        processes_s: Vec::new(),
+        weights: Vec::new(),
+        raw_s: Vec::new(),
+        ratios: Vec::new(),
+    };
+    for ((view, speed), weight) in views.iter().zip(speeds).zip(weights) {
         let Some(level) = view.level(place) else { continue };
         timing.processes_s.push(speed.normalised(level.exp()));
+        timing.weights.push(*weight);
         timing.raw_s.push(level.exp());
         let bursts = view.whole.samples.iter().zip(&view.split.drifts);
         let ratio = |(sample, drift): (&Sample, &f64)| {
@@ -304,7 +337,9 @@ mod tests {
             View { places: &[0, 1, 3, 4], whole: &whole, split: &second },
         ];
         let speeds = speeds(&views, known_s);
-        (0..5).map(|place| timing(&views, &speeds, 1.0, place).processes_s[0]).collect()
+        (0..5)
+            .map(|place| timing(&views, (&speeds, &[1.0; 2]), 1.0, place).processes_s[0])
+            .collect()
     }
 
     #[test]

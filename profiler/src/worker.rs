@@ -1,4 +1,4 @@
-//! The process in which ONNX Runtime's CPU provider is timed: it answers requests and does nothing else.
+//! The process in which one of ONNX Runtime's providers is timed: it answers requests and does nothing else.
 
 use std::{
     collections::BTreeMap,
@@ -14,7 +14,7 @@ use ort::{
 };
 
 use crate::{
-    Burst, Error, Ran, Result,
+    Burst, Driver, Error, Provider, Ran, Result,
     canary::Canary,
     conversation::{Answer, Request, converse},
     probe::Probe,
@@ -28,8 +28,17 @@ struct Held {
     timed: Option<Vec<bool>>,
 }
 
+/// ONNX Runtime, opened.
+struct Opened {
+    environment: Environment,
+    provider: Provider,
+    cache: PathBuf,
+    /// The GPU's driver and identifier.
+    gpu: Option<(Driver, String)>,
+}
+
 struct Worker {
-    environment: Option<Environment>,
+    opened: Option<Opened>,
     models: Vec<Option<Held>>,
     probe: Probe,
     canary: Canary,
@@ -41,17 +50,18 @@ struct Worker {
 /// A pipe that breaks. Failed requests are answered, they end nothing.
 pub fn serve(input: impl BufRead, output: impl Write) -> std::io::Result<()> {
     let (probe, canary) = (Probe::start(), Canary::new(None));
-    let mut worker = Worker { environment: None, models: Vec::new(), probe, canary };
+    let mut worker = Worker { opened: None, models: Vec::new(), probe, canary };
     converse(|request| worker.answer(request), input, output)
 }
 
 impl Worker {
     fn answer(&mut self, request: Request) -> Result<Answer> {
         match request {
-            Request::Open { library, threads, canary_s } => {
+            Request::Open { library, threads, provider, cache, canary_s } => {
                 self.canary = Canary::new(canary_s);
-                self.environment = Some(runtime::environment(&library, threads)?);
-                Ok(Answer::Opened { fingerprint: fingerprint(&library, threads) })
+                let (opened, fingerprint) = Opened::new(&library, threads, provider, cache)?;
+                self.opened = Some(opened);
+                Ok(Answer::Opened { fingerprint })
             }
             Request::Load { path, dimensions, record, optimized } => {
                 self.models.push(Some(self.load(&path, &dimensions, record, optimized)?));
@@ -63,6 +73,7 @@ impl Worker {
                     let held = held(&mut self.models, burst.model)?;
                     let (calls, shared, replaced) = held.burst(*burst, &mut self.canary)?;
                     let (elapsed_s, others_s, hertz) = self.probe.lap();
+                    let hertz = self.opened.as_ref().map_or(hertz, |opened| opened.hertz(hertz));
                     let launch_bound = None;
                     Ok(Ran { calls, shared, replaced, elapsed_s, others_s, hertz, launch_bound })
                 });
@@ -77,7 +88,7 @@ impl Worker {
                 Ok(Answer::Traced { record, timed })
             }
             Request::OpenCuda { .. } | Request::LoadNetwork { .. } => {
-                Err(Error::Refused("this process measures ONNX Runtime's CPU provider only".into()))
+                Err(Error::Refused("this process measures ONNX Runtime only".into()))
             }
         }
     }
@@ -89,11 +100,11 @@ impl Worker {
         record: Option<PathBuf>,
         optimized: Option<PathBuf>,
     ) -> Result<Held> {
-        let environment = self
-            .environment
+        let opened = self
+            .opened
             .as_ref()
             .ok_or_else(|| Error::Refused("expected the request `open` first".into()))?;
-        let mut builder = runtime::builder(environment)?;
+        let mut builder = runtime::builder(&opened.environment, opened.provider, &opened.cache)?;
         let timed = record.is_some().then(Vec::new);
         if let Some(record) = record {
             builder = builder.with_profiling(record)?;
@@ -196,17 +207,46 @@ impl Held {
     }
 }
 
-fn fingerprint(library: &Path, threads: usize) -> Fingerprint {
-    Fingerprint {
-        processor: processor(),
-        cores: std::thread::available_parallelism().map_or(1, usize::from),
-        runtime: "onnxruntime".into(),
-        runtime_version: runtime::version(library),
-        provider: "CPUExecutionProvider".into(),
-        threads,
-        precision: "float32".into(),
-        // The parent knows it: files are exported for one batch.
-        batch: 1,
+impl Opened {
+    /// Loads ONNX Runtime and tries its provider.
+    fn new(
+        library: &Path,
+        threads: usize,
+        provider: Provider,
+        cache: PathBuf,
+    ) -> Result<(Self, Fingerprint)> {
+        let environment = runtime::environment(library, threads)?;
+        drop(runtime::builder(&environment, provider, &cache)?);
+        let mut fingerprint = Fingerprint {
+            processor: processor(),
+            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            runtime: "onnxruntime".into(),
+            runtime_version: runtime::version(library),
+            provider: provider.name().into(),
+            threads,
+            precision: provider.precision().long_name().into(),
+            // The parent knows it: files are exported for one batch.
+            batch: 1,
+        };
+        let mut gpu = None;
+        if provider.gpu().is_some() {
+            let driver = Driver::open()?;
+            let version = driver.version().map(|version| format!(", driver {version}"));
+            fingerprint.runtime_version += &version.unwrap_or_default();
+            if let Some(chip) = provider.of_driver(&driver)? {
+                (fingerprint.processor, fingerprint.cores) = (chip.name, chip.cores);
+                gpu = Some((driver, chip.uuid));
+            }
+        }
+        Ok((Self { environment, provider, cache, gpu }, fingerprint))
+    }
+
+    /// The frequency of what computes: the GPU's, or else the processor's.
+    fn hertz(&self, processor: Option<f64>) -> Option<f64> {
+        match &self.gpu {
+            Some((driver, uuid)) => driver.hertz(uuid),
+            None => processor,
+        }
     }
 }
 

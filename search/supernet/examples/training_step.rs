@@ -37,10 +37,11 @@ fn cpu() -> String {
 fn main() -> Result<(), Box<dyn Error>> {
     keep_large_buffers();
     let job: Job = serde_json::from_reader(stdin())?;
+    // Before libtorch is first asked about CUDA, as a seed does.
+    let device = netfit_supernet::device(&job.device)?;
     tch::set_num_threads(job.threads);
     tch::manual_seed(0);
     let space = Space::load(&job.space)?;
-    let device = netfit_supernet::device(&job.device)?;
     if device.is_cuda() {
         allow_tf32(job.precision == Precision::Tf32);
     }

@@ -1,4 +1,4 @@
-//! ONNX Runtime's CPU provider, in a process of its own.
+//! One of ONNX Runtime's providers, in a process of its own.
 
 mod exported;
 
@@ -12,20 +12,38 @@ use netfit_spaces::Network;
 use tempfile::TempDir;
 
 use crate::{
-    BlockTimes, Burst, Device, Error, Model, Ran, Result,
+    BlockTimes, Burst, Device, Error, Model, Provider, Ran, Result,
     connection::{Connection, Launch},
     conversation::{Answer, Request},
     runtime, trace,
 };
 use exported::Exported;
 
-/// ONNX Runtime's CPU provider. Every restart starts a process with one pool of threads and nothing else in it.
+/// What ONNX Runtime is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OrtOptions {
+    /// What it runs models on.
+    pub provider: Provider,
+    /// Threads of its pool; at least 1.
+    pub threads: usize,
+    /// Images a call; at least 1.
+    pub batch: usize,
+}
+
+impl Default for OrtOptions {
+    /// One thread of the processor, one image.
+    fn default() -> Self {
+        Self { provider: Provider::Cpu, threads: 1, batch: 1 }
+    }
+}
+
+/// One of ONNX Runtime's providers. Every restart starts a process with one pool of threads and nothing else in it. Inputs
+/// and outputs lie in the host's memory, as an application has them: a GPU's times include their way.
 #[derive(Debug)]
-pub struct CpuDevice {
+pub struct OrtDevice {
     launch: Launch,
     library: PathBuf,
-    threads: usize,
-    batch: usize,
+    options: OrtOptions,
     connection: Connection,
     fingerprint: Fingerprint,
     folder: TempDir,
@@ -42,27 +60,27 @@ struct Traced {
     optimized: PathBuf,
 }
 
-impl CpuDevice {
+impl OrtDevice {
     /// Starts `program` with `arguments`, which must run [`crate::worker::serve`] on its standard input and output.
     ///
     /// # Errors
-    /// 0 threads or images, a missing library or program, or a process that dies.
-    pub fn start(program: &Path, arguments: &[&str], threads: usize, batch: usize) -> Result<Self> {
+    /// 0 threads or images, a missing library, provider or program, or a process that dies.
+    pub fn start(program: &Path, arguments: &[&str], options: OrtOptions) -> Result<Self> {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Self::launched(Launch::Process { program: program.to_owned(), arguments }, threads, batch)
+        Self::launched(Launch::Process { program: program.to_owned(), arguments }, options)
     }
 
     /// The same with the measuring process as a thread of this one: for tests, which have no program to start.
     #[cfg(test)]
-    pub(crate) fn in_thread(threads: usize, batch: usize) -> Result<Self> {
+    pub(crate) fn in_thread(options: OrtOptions) -> Result<Self> {
         let server = |input: &mut dyn std::io::BufRead, output: &mut dyn std::io::Write| {
             crate::worker::serve(input, output)
         };
-        Self::launched(Launch::Thread(server), threads, batch)
+        Self::launched(Launch::Thread(server), options)
     }
 
-    fn launched(launch: Launch, threads: usize, batch: usize) -> Result<Self> {
-        for (what, number) in [("threads", threads), ("batch", batch)] {
+    fn launched(launch: Launch, options: OrtOptions) -> Result<Self> {
+        for (what, number) in [("threads", options.threads), ("batch", options.batch)] {
             if number == 0 {
                 let found = "0".to_owned();
                 return Err(Error::Setting { what, expected: "at least 1".into(), found });
@@ -72,26 +90,23 @@ impl CpuDevice {
         let temporary = std::env::temp_dir();
         let folder =
             tempfile::tempdir().map_err(Error::io("make a temporary folder in", &temporary))?;
-        let (connection, fingerprint) = open(&launch, &library, threads, None)?;
-        let fingerprint = Fingerprint { batch, ..fingerprint };
-        let (exported, loaded) = (Exported::default(), Vec::new());
+        let (connection, fingerprint) = open(&launch, &library, options, folder.path(), None)?;
         Ok(Self {
             launch,
             library,
-            threads,
-            batch,
+            options,
             connection,
             fingerprint,
             folder,
-            exported,
-            loaded,
+            exported: Exported::default(),
+            loaded: Vec::new(),
             canary_s: None,
         })
     }
 
     /// Loads a network with random weights, exported for this device's batch.
     fn load_network(&mut self, network: &Network, traced: bool) -> Result<usize> {
-        let path = self.exported.file(network, self.batch, self.folder.path())?;
+        let path = self.exported.file(network, self.options.batch, self.folder.path())?;
         let place = |name: &str| {
             traced.then(|| self.folder.path().join(format!("{name}-{}", self.loaded.len())))
         };
@@ -109,7 +124,7 @@ impl CpuDevice {
         record: Option<PathBuf>,
         optimized: Option<PathBuf>,
     ) -> Result<usize> {
-        dimensions.entry("batch".into()).or_insert(self.batch);
+        dimensions.entry("batch".into()).or_insert(self.options.batch);
         let path = path.to_owned();
         match self.connection.ask(&Request::Load { path, dimensions, record, optimized })? {
             Answer::Loaded { model } => {
@@ -124,24 +139,34 @@ impl CpuDevice {
 fn open(
     launch: &Launch,
     library: &Path,
-    threads: usize,
+    options: OrtOptions,
+    folder: &Path,
     canary_s: Option<f64>,
 ) -> Result<(Connection, Fingerprint)> {
+    let OrtOptions { provider, threads, batch } = options;
+    let (library, cache) = (library.to_owned(), folder.to_owned());
     let mut connection = Connection::new(launch)?;
-    match connection.ask(&Request::Open { library: library.to_owned(), threads, canary_s })? {
-        Answer::Opened { fingerprint } => Ok((connection, fingerprint)),
+    match connection.ask(&Request::Open { library, threads, provider, cache, canary_s })? {
+        Answer::Opened { fingerprint } => Ok((connection, Fingerprint { batch, ..fingerprint })),
         other => Err(connection.unexpected(&other)),
     }
 }
 
-impl Device for CpuDevice {
+impl Device for OrtDevice {
     fn fingerprint(&self) -> Fingerprint {
         self.fingerprint.clone()
     }
 
+    /// The runtime's record has the host's times: on a GPU that is how long launching a kernel took.
+    fn traces(&self) -> bool {
+        self.options.provider == Provider::Cpu
+    }
+
     fn restart(&mut self) -> Result<()> {
         if !self.loaded.is_empty() {
-            (self.connection, _) = open(&self.launch, &self.library, self.threads, self.canary_s)?;
+            let (library, folder) = (&self.library, self.folder.path());
+            (self.connection, _) =
+                open(&self.launch, library, self.options, folder, self.canary_s)?;
             self.loaded.clear();
         }
         Ok(())
@@ -150,6 +175,10 @@ impl Device for CpuDevice {
     fn load(&mut self, model: Model<'_>) -> Result<usize> {
         match model {
             Model::Network(network) => self.load_network(network, false),
+            Model::Traced(_) if !self.traces() => Err(Error::Refused(format!(
+                "ONNX Runtime's record tells nothing of the time on {}",
+                self.options.provider.name()
+            ))),
             Model::Traced(network) => self.load_network(network, true),
             Model::File { path, dimensions } => {
                 self.load_file(path, dimensions.clone(), None, None)

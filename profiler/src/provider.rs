@@ -1,0 +1,140 @@
+//! ONNX Runtime's execution providers.
+
+use std::path::Path;
+
+use ort::ep::{CPU, CUDA, ExecutionProvider, ExecutionProviderDispatch, TensorRT};
+use serde::{Deserialize, Serialize};
+
+use crate::{Driver, Error, Precision, Result};
+
+/// What ONNX Runtime runs a device's networks on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Provider {
+    /// The processor, in 32 bits.
+    #[default]
+    Cpu,
+    /// A GPU by cuDNN, in [`Precision::Fp32`] or [`Precision::Tf32`].
+    Cuda {
+        /// Its number, as `CUDA_VISIBLE_DEVICES` leaves it.
+        gpu: usize,
+        /// The numbers that it computes with.
+        precision: Precision,
+    },
+    /// A GPU by `TensorRT`, which takes all that it may of 32-bit products: [`Precision::Tf32`]; or in
+    /// [`Precision::Fp16`] or [`Precision::Bf16`].
+    TensorRt {
+        /// Its number, as `CUDA_VISIBLE_DEVICES` leaves it.
+        gpu: usize,
+        /// The numbers that it computes with.
+        precision: Precision,
+    },
+}
+
+impl Provider {
+    /// As ONNX Runtime spells it; a table's fingerprint has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Cpu => "CPUExecutionProvider",
+            Self::Cuda { .. } => "CUDAExecutionProvider",
+            Self::TensorRt { .. } => "TensorrtExecutionProvider",
+        }
+    }
+
+    /// The GPU's number, if it is one.
+    pub fn gpu(self) -> Option<usize> {
+        match self {
+            Self::Cpu => None,
+            Self::Cuda { gpu, .. } | Self::TensorRt { gpu, .. } => Some(gpu),
+        }
+    }
+
+    /// The numbers that it computes with.
+    pub fn precision(self) -> Precision {
+        match self {
+            Self::Cpu => Precision::Fp32,
+            Self::Cuda { precision, .. } | Self::TensorRt { precision, .. } => precision,
+        }
+    }
+
+    /// For a session; an error where it does not work, never another provider in its place. What `TensorRT` builds goes to
+    /// `cache`: the next process takes it from there.
+    pub(crate) fn dispatch(self, cache: &Path) -> Result<ExecutionProviderDispatch> {
+        let dispatch = match self {
+            // Without `with_arena_allocator` ort turns the runtime's own default off.
+            Self::Cpu => CPU::default().with_arena_allocator(true).build(),
+            Self::Cuda { gpu, precision } => {
+                self.check::<CUDA>()?;
+                let provider = CUDA::default()
+                    .with_device_id(self.number(gpu)?)
+                    .with_tf32(precision == Precision::Tf32);
+                provider.build()
+            }
+            Self::TensorRt { gpu, precision } => {
+                self.check::<TensorRT>()?;
+                let provider = TensorRT::default()
+                    .with_device_id(self.number(gpu)?)
+                    .with_fp16(precision == Precision::Fp16)
+                    .with_bf16(precision == Precision::Bf16)
+                    .with_engine_cache(true)
+                    .with_engine_cache_path(cache.display())
+                    .with_timing_cache(true)
+                    .with_timing_cache_path(cache.display());
+                provider.build()
+            }
+        };
+        Ok(dispatch.error_on_failure())
+    }
+
+    fn check<P: ExecutionProvider>(self) -> Result<()> {
+        if P::is_available()? {
+            return Ok(());
+        }
+        Err(self.unusable("this ONNX Runtime was built without it"))
+    }
+
+    fn number(self, gpu: usize) -> Result<i32> {
+        i32::try_from(gpu).map_err(|_| self.unusable(&format!("there is no GPU {gpu}")))
+    }
+
+    pub(crate) fn unusable(self, reason: &str) -> Error {
+        Error::Provider { provider: self.name(), reason: reason.to_owned() }
+    }
+
+    /// The GPU's identifier for its driver, name and cores (multiprocessors times lanes, as the driver counts).
+    pub(crate) fn of_driver(self, driver: &Driver) -> Result<Option<Chip>> {
+        let Some(gpu) = self.gpu() else { return Ok(None) };
+        let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
+        let shown = shown(gpu, visible.as_deref());
+        let chip = shown.and_then(|shown| driver.chip(&shown));
+        chip.map(Some).ok_or_else(|| self.unusable(&format!("the driver shows no GPU {gpu}")))
+    }
+}
+
+/// A GPU as its driver tells of it.
+#[derive(Debug)]
+pub(crate) struct Chip {
+    pub(crate) uuid: String,
+    pub(crate) name: String,
+    pub(crate) cores: usize,
+}
+
+/// Which of the driver's GPUs has a number in CUDA: its own number, or the identifier, in `CUDA_VISIBLE_DEVICES`.
+fn shown(gpu: usize, visible: Option<&str>) -> Option<String> {
+    match visible {
+        None => Some(gpu.to_string()),
+        Some(list) => list.split(',').nth(gpu).map(|one| one.trim().to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_those_that_cuda_shows() {
+        assert_eq!(shown(1, None).as_deref(), Some("1"));
+        assert_eq!(shown(1, Some("3, GPU-5")).as_deref(), Some("GPU-5"));
+        assert_eq!(shown(2, Some("3,1")), None);
+    }
+}
