@@ -4,7 +4,7 @@ use std::{fmt, ops::RangeInclusive, str::FromStr};
 
 use anyhow::{Context as _, Error, Result, anyhow, bail};
 use netfit_latency_tables::Fingerprint;
-use netfit_profiler::{CudaOptions, OrtOptions, Precision, Protocol, Provider};
+use netfit_profiler::{CudaOptions, OrtOptions, Precision, ProfileOptions, Provider};
 
 const THREADS: RangeInclusive<u16> = 1..=1024;
 const BATCH: RangeInclusive<u16> = 1..=4096;
@@ -149,9 +149,13 @@ impl DeviceSpec {
         }
     }
 
-    /// How models are timed on it.
-    pub(crate) fn protocol(self) -> Protocol {
-        if self.kind == DeviceKind::Cpu { Protocol::default() } else { Protocol::of_gpu() }
+    /// How its tables are made.
+    pub(crate) fn profile_options(self) -> ProfileOptions {
+        if self.kind == DeviceKind::Cpu {
+            ProfileOptions::default()
+        } else {
+            ProfileOptions::of_gpu()
+        }
     }
 
     /// The device that a table's fingerprint is of, on this machine; of several GPUs, the first that CUDA shows.

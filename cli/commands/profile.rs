@@ -98,8 +98,7 @@ fn measure(args: &Profile, target: &Target, space: &Space) -> Result<LatencyTabl
         accept_noise: args.accept_noise,
         percentiles,
         journal: Some(journal.clone()),
-        protocol: target.device.protocol(),
-        ..ProfileOptions::default()
+        ..target.device.profile_options()
     };
     let mut device = runtime::device(target.device)?;
     let mut progress = Progress::new();

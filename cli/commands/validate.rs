@@ -35,8 +35,7 @@ pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
         seed: args.seed,
         accept_noise: args.accept_noise,
         processes: usize::from(args.processes),
-        protocol: spec.protocol(),
-        ..ProfileOptions::default()
+        ..spec.profile_options()
     };
     if let Some(rounds) = args.rounds.map(usize::from) {
         (options.protocol.rounds, options.protocol.most_rounds) = (rounds, rounds);

@@ -44,12 +44,12 @@ pub struct ProfileOptions {
 }
 
 impl Default for ProfileOptions {
-    /// 40 networks of calibration, 16 of validation, 6 processes, 12 passes; no percentiles (500 calls each), no journal.
+    /// 40 networks of calibration, 16 of validation, 5 processes, 12 passes; no percentiles (500 calls each), no journal.
     fn default() -> Self {
         Self {
             calibration: 40,
             validation: 16,
-            processes: 6,
+            processes: 5,
             protocol: Protocol::default(),
             passes: 12,
             percentiles: Vec::new(),
@@ -133,6 +133,13 @@ fn networks(
 }
 
 impl ProfileOptions {
+    /// For GPUs: 4 processes, since starting one takes seconds, and 2 calls of a burst that do not count. Between bursts a
+    /// GPU keeps its kernels, and what a call leaves in its cache it leaves for the next.
+    pub fn of_gpu() -> Self {
+        let protocol = Protocol { warm_up: 2, ..Protocol::default() };
+        Self { processes: 4, protocol, ..Self::default() }
+    }
+
     /// The protocol; where noise is accepted, its end is not waited for.
     pub(crate) fn measuring(&self) -> Protocol {
         let wait_s = if self.accept_noise { 0.0 } else { self.protocol.wait_s };

@@ -79,14 +79,6 @@ impl Default for Protocol {
     }
 }
 
-impl Protocol {
-    /// For GPUs: the same with 2 calls that do not count. Between bursts a GPU keeps its kernels, and what a call leaves in
-    /// its cache it leaves for the next.
-    pub fn of_gpu() -> Self {
-        Self { warm_up: 2, ..Self::default() }
-    }
-}
-
 /// Visits these models once, in an order drawn anew.
 type Round<'a> = dyn FnMut(&[usize], &mut Random) -> Result<Vec<Sample>> + 'a;
 

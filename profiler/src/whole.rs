@@ -12,7 +12,7 @@ use crate::{
     levels::Levels,
     protocol::load,
     samples::{Sample, moments},
-    speed::{Speed, between},
+    speed::{Speed, between, centred},
     weights::weights,
 };
 
@@ -279,8 +279,9 @@ fn speeds(views: &[View<'_>], known_s: Option<&[f64]>) -> Vec<Speed> {
         view.split.models[..count].iter().map(|level| level.exp()).collect()
     };
     if let Some(known_s) = known_s {
-        let speed = |view| Speed::of(known_s, &seconds(view, known_s.len()));
-        return views.iter().map(speed).collect();
+        let here: Vec<Vec<f64>> = views.iter().map(|view| seconds(view, known_s.len())).collect();
+        let speeds: Vec<Speed> = here.iter().map(|here_s| Speed::of(known_s, here_s)).collect();
+        return centred(&speeds, known_s, &here);
     }
     let everywhere = |place: &usize| views.iter().all(|view| view.places.contains(place));
     let shared: Vec<usize> = views[0].places.iter().copied().filter(everywhere).collect();

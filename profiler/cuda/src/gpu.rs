@@ -37,7 +37,6 @@ impl Gpu {
         };
         let context = Arc::clone(context);
         check_stream(options.gpu)?;
-        tch::Cuda::cudnn_set_benchmark(true);
         let driver = Driver::open().ok();
         let unknown = Self::of(device, options);
         let fingerprint = fingerprint(&context, driver.as_ref(), &unknown.fingerprint)?;
