@@ -24,8 +24,8 @@ SMALL = os.path.join(HERE, "ofa-mbv3-32.toml")
 
 # name: space, threads, and of the truth: processes, rounds in each
 CASES = {
-    "224-1": ("ofa-mbv3", 1, 6, 5),
-    "224-2": ("ofa-mbv3", 2, 10, 5),
+    "224-1": ("ofa-mbv3", 1, 10, 5),
+    "224-2": ("ofa-mbv3", 2, 14, 5),
     "32-1": (SMALL, 1, 20, 5),
     "32-2": (SMALL, 2, 20, 5),
 }

@@ -30,8 +30,10 @@ fn what_is_no_device_is_named_and_nothing_is_made() {
         (["measure", text(&model)], ["profile", "--space", "ofa-28", "--out", text(&out)]);
     for (more, expected) in [
         (&["--device", "cpu:cores=2"][..], "--device `cpu:cores=2`: unknown parameter `cores`"),
-        (&["--device", "gpu"], "--device `gpu`: expected `cpu` or `cuda:NUMBER`"),
+        (&["--device", "gpu"], "--device `gpu`: expected `cpu`, `cuda:NUMBER`, "),
         (&["--device", "cuda:99"], "device `cuda:99`: "),
+        (&["--device", "cuda-ort:99"], "CUDAExecutionProvider cannot be used: "),
+        (&["--device", "tensorrt:99"], "TensorrtExecutionProvider cannot be used: "),
         (&["--device", "cuda:0", "--threads", "2"], "--device `cuda:0` has no --threads"),
         (&["--device", "cpu:threads=0"], "expected threads from 1 to 1024, found `0`"),
         (&["--device", "cpu:batch=8", "--batch", "4"], "contradicts --batch 4"),

@@ -3,7 +3,7 @@
 use nvml_wrapper::{Nvml, enum_wrappers::device::Clock, error::NvmlError};
 use serde::Serialize;
 
-use crate::{Error, Result, provider::Chip};
+use crate::{Error, Result};
 
 /// An NVIDIA GPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -18,6 +18,16 @@ pub struct Gpu {
     pub compute_capability: (i32, i32),
     /// The driver's version.
     pub driver: String,
+}
+
+/// What tells one GPU from another.
+#[derive(Debug)]
+pub(crate) struct Chip {
+    /// The driver's identifier, `GPU-...`.
+    pub(crate) uuid: String,
+    pub(crate) name: String,
+    /// CUDA cores: lanes of all multiprocessors.
+    pub(crate) cores: usize,
 }
 
 /// The NVIDIA driver.

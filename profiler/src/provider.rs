@@ -5,7 +5,7 @@ use std::path::Path;
 use ort::ep::{CPU, CUDA, ExecutionProvider, ExecutionProviderDispatch, TensorRT};
 use serde::{Deserialize, Serialize};
 
-use crate::{Driver, Error, Precision, Result};
+use crate::{Driver, Error, Precision, Result, gpu::Chip};
 
 /// What ONNX Runtime runs a device's networks on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -101,22 +101,13 @@ impl Provider {
         Error::Provider { provider: self.name(), reason: reason.to_owned() }
     }
 
-    /// The GPU's identifier for its driver, name and cores (multiprocessors times lanes, as the driver counts).
-    pub(crate) fn of_driver(self, driver: &Driver) -> Result<Option<Chip>> {
+    /// What the driver tells of the GPU, if it is one.
+    pub(crate) fn chip(self, driver: &Driver) -> Result<Option<Chip>> {
         let Some(gpu) = self.gpu() else { return Ok(None) };
         let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
-        let shown = shown(gpu, visible.as_deref());
-        let chip = shown.and_then(|shown| driver.chip(&shown));
+        let chip = shown(gpu, visible.as_deref()).and_then(|shown| driver.chip(&shown));
         chip.map(Some).ok_or_else(|| self.unusable(&format!("the driver shows no GPU {gpu}")))
     }
-}
-
-/// A GPU as its driver tells of it.
-#[derive(Debug)]
-pub(crate) struct Chip {
-    pub(crate) uuid: String,
-    pub(crate) name: String,
-    pub(crate) cores: usize,
 }
 
 /// Which of the driver's GPUs has a number in CUDA: its own number, or the identifier, in `CUDA_VISIBLE_DEVICES`.

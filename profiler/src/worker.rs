@@ -233,7 +233,7 @@ impl Opened {
             let driver = Driver::open()?;
             let version = driver.version().map(|version| format!(", driver {version}"));
             fingerprint.runtime_version += &version.unwrap_or_default();
-            if let Some(chip) = provider.of_driver(&driver)? {
+            if let Some(chip) = provider.chip(&driver)? {
                 (fingerprint.processor, fingerprint.cores) = (chip.name, chip.cores);
                 gpu = Some((driver, chip.uuid));
             }
