@@ -190,6 +190,9 @@ pub(crate) struct Validate {
     /// Judge the table although it was measured on another device.
     #[arg(long)]
     pub(crate) force: bool,
+    /// Which of several GPUs, where the table is of one.
+    #[arg(long, default_value_t = 0, value_name = "NUMBER")]
+    pub(crate) gpu: usize,
     /// Judge the table although the machine was disturbed; the result is marked.
     #[arg(long)]
     pub(crate) accept_noise: bool,

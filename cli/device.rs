@@ -40,8 +40,8 @@ impl DeviceKind {
         match self {
             Self::Cpu => &[],
             Self::Cuda(_) => &Precision::ALL,
-            Self::CudaOrt(_) => &[Precision::Fp32, Precision::Tf32],
-            Self::TensorRt(_) => &[Precision::Tf32, Precision::Fp16, Precision::Bf16],
+            Self::CudaOrt(_) => Provider::CUDA,
+            Self::TensorRt(_) => Provider::TENSORRT,
         }
     }
 }
@@ -158,18 +158,18 @@ impl DeviceSpec {
         }
     }
 
-    /// The device that a table's fingerprint is of, on this machine; of several GPUs, the first that CUDA shows.
-    pub(crate) fn of(fingerprint: &Fingerprint) -> Result<Self> {
+    /// The device that a table's fingerprint is of, on this machine; of several GPUs the one with this number.
+    pub(crate) fn of(fingerprint: &Fingerprint, gpu: usize) -> Result<Self> {
         let batch = Some(u16::try_from(fingerprint.batch)?);
-        let warm = GPUS.map(|(_, kind)| Self::new(kind(0)));
-        let cold = Self { cold: Some(true), ..Self::new(DeviceKind::Cuda(0)) };
+        let warm = GPUS.map(|(_, kind)| Self::new(kind(gpu)));
+        let cold = Self { cold: Some(true), ..Self::new(DeviceKind::Cuda(gpu)) };
         let measured = |spec: &Self| spec.measures().provider() == fingerprint.provider;
         let Some(gpu) = warm.into_iter().chain([cold]).find(measured) else {
             let threads = Some(u16::try_from(fingerprint.threads)?);
             return Ok(Self { threads, batch, ..Self::default() });
         };
-        let precision =
-            Precision::ALL.into_iter().find(|known| known.long_name() == fingerprint.precision);
+        let named = |known: &&Precision| known.long_name() == fingerprint.precision;
+        let precision = gpu.kind.precisions().iter().find(named).copied();
         Ok(Self { batch, precision, ..gpu })
     }
 
@@ -345,9 +345,9 @@ mod tests {
     fn fingerprints_name_their_device() {
         for text in [
             "cpu:threads=2,batch=8",
-            "cuda:0,batch=8,precision=bf16,cache=cold",
-            "cuda-ort:0,batch=4,precision=tf32",
-            "tensorrt:0,batch=1,precision=fp16",
+            "cuda:3,batch=8,precision=bf16,cache=cold",
+            "cuda-ort:3,batch=4,precision=tf32",
+            "tensorrt:3,batch=1,precision=fp16",
         ] {
             let spec = spec(text);
             let fingerprint = Fingerprint {
@@ -360,7 +360,7 @@ mod tests {
                 precision: spec.precision().long_name().into(),
                 batch: usize::from(spec.batch()),
             };
-            assert!(DeviceSpec::of(&fingerprint).unwrap().same(spec), "{text}");
+            assert!(DeviceSpec::of(&fingerprint, 3).unwrap().same(spec), "{text}");
         }
     }
 

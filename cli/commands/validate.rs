@@ -24,7 +24,7 @@ pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
     };
     table.check_space(&space)?;
     let fingerprint = &table.fingerprint;
-    let Ok(spec) = DeviceSpec::of(fingerprint) else {
+    let Ok(spec) = DeviceSpec::of(fingerprint, args.gpu) else {
         bail!("`{}`: expected threads and batch below 65,536", args.table.display());
     };
     let mut device = runtime::device(spec)?;

@@ -192,4 +192,8 @@ fn a_provider_that_is_missing_is_an_error() {
         let message = OrtDevice::in_thread(options).unwrap_err().to_string();
         assert!(message.contains(provider.name()) && message.contains("hint"), "{message}");
     }
+    let provider = Provider::Cuda { gpu: 0, precision: Precision::Fp16 };
+    let options = OrtOptions { provider, ..OrtOptions::default() };
+    let message = OrtDevice::in_thread(options).unwrap_err().to_string();
+    assert!(message.contains("does not compute in fp16"), "{message}");
 }

@@ -27,6 +27,8 @@ pub struct FakeDevice {
     pub loads: Vec<(Range<usize>, f64)>,
     /// Bursts whose calls share their core.
     pub shared: Vec<Range<usize>>,
+    /// Whether it can tell where the time of a traced network went.
+    pub traces: bool,
     random: Random,
     process: f64,
     bursts: usize,
@@ -52,6 +54,7 @@ impl FakeDevice {
             disturbances: Vec::new(),
             loads: Vec::new(),
             shared: Vec::new(),
+            traces: true,
             random: Random::new(seed, "fake device"),
             process: 1.0,
             bursts: 0,
@@ -101,6 +104,10 @@ impl Device for FakeDevice {
         }
     }
 
+    fn traces(&self) -> bool {
+        self.traces
+    }
+
     fn restart(&mut self) -> Result<()> {
         self.models.clear();
         self.process = (self.process_noise * self.random.normal()).exp();
@@ -111,6 +118,9 @@ impl Device for FakeDevice {
     fn load(&mut self, model: Model<'_>) -> Result<usize> {
         let (seconds, traced) = match model {
             Model::Network(network) => (self.network_s(network), None),
+            Model::Traced(_) if !self.traces => {
+                return Err(Error::Refused("this device cannot trace".into()));
+            }
             Model::Traced(network) => (self.network_s(network), Some(network.clone())),
             Model::File { path, .. } => {
                 let bytes = std::fs::metadata(path).map_err(Error::io("read", path))?.len();

@@ -14,15 +14,14 @@ pub enum Provider {
     /// The processor, in 32 bits.
     #[default]
     Cpu,
-    /// A GPU by cuDNN, in [`Precision::Fp32`] or [`Precision::Tf32`].
+    /// A GPU by cuDNN, in one of [`Provider::CUDA`].
     Cuda {
         /// Its number, as `CUDA_VISIBLE_DEVICES` leaves it.
         gpu: usize,
         /// The numbers that it computes with.
         precision: Precision,
     },
-    /// A GPU by `TensorRT`, which takes all that it may of 32-bit products: [`Precision::Tf32`]; or in
-    /// [`Precision::Fp16`] or [`Precision::Bf16`].
+    /// A GPU by `TensorRT`, in one of [`Provider::TENSORRT`].
     TensorRt {
         /// Its number, as `CUDA_VISIBLE_DEVICES` leaves it.
         gpu: usize,
@@ -32,6 +31,11 @@ pub enum Provider {
 }
 
 impl Provider {
+    /// What the CUDA provider can compute with, its usual one first.
+    pub const CUDA: &'static [Precision] = &[Precision::Fp32, Precision::Tf32];
+    /// What the `TensorRT` provider can compute with, its usual one first: of 32-bit products it takes what it may.
+    pub const TENSORRT: &'static [Precision] = &[Precision::Tf32, Precision::Fp16, Precision::Bf16];
+
     /// As ONNX Runtime spells it; a table's fingerprint has it.
     pub fn name(self) -> &'static str {
         match self {
@@ -64,14 +68,14 @@ impl Provider {
             // Without `with_arena_allocator` ort turns the runtime's own default off.
             Self::Cpu => CPU::default().with_arena_allocator(true).build(),
             Self::Cuda { gpu, precision } => {
-                self.check::<CUDA>()?;
+                self.check::<CUDA>(Self::CUDA)?;
                 let provider = CUDA::default()
                     .with_device_id(self.number(gpu)?)
                     .with_tf32(precision == Precision::Tf32);
                 provider.build()
             }
             Self::TensorRt { gpu, precision } => {
-                self.check::<TensorRT>()?;
+                self.check::<TensorRT>(Self::TENSORRT)?;
                 let provider = TensorRT::default()
                     .with_device_id(self.number(gpu)?)
                     .with_fp16(precision == Precision::Fp16)
@@ -86,11 +90,15 @@ impl Provider {
         Ok(dispatch.error_on_failure())
     }
 
-    fn check<P: ExecutionProvider>(self) -> Result<()> {
-        if P::is_available()? {
-            return Ok(());
+    fn check<P: ExecutionProvider>(self, precisions: &[Precision]) -> Result<()> {
+        let precision = self.precision();
+        if !precisions.contains(&precision) {
+            return Err(self.unusable(&format!("it does not compute in {}", precision.name())));
         }
-        Err(self.unusable("this ONNX Runtime was built without it"))
+        if !P::is_available()? {
+            return Err(self.unusable("this ONNX Runtime was built without it"));
+        }
+        Ok(())
     }
 
     fn number(self, gpu: usize) -> Result<i32> {

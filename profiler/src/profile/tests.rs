@@ -45,6 +45,16 @@ fn blocks_between_neighbours_have_their_own_time_without_them() {
     }
 }
 
+/// As a GPU in ONNX Runtime, whose record has the host's times.
+#[test]
+fn a_device_that_cannot_trace_has_tables_from_blocks_between_neighbours() {
+    let mut device = FakeDevice::new(0);
+    device.traces = false;
+    let table = table(&mut device, &options()).unwrap();
+    assert_eq!(table.sources.keys().collect::<Vec<_>>(), [NEIGHBOURS]);
+    assert!(table.validation.unwrap().errors.rmspe < 1e-6);
+}
+
 #[test]
 fn what_the_record_of_a_kernel_costs_is_taken_away() {
     let mut device = FakeDevice::new(0);
