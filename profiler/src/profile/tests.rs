@@ -180,8 +180,8 @@ fn percentiles_are_predicted_with_an_error_of_their_own() {
         let validation = table.tail(percentile).unwrap().validation.as_ref().unwrap();
         assert!(validation.errors.rmspe < 0.03 && validation.noise_floor_rmspe.is_some());
     }
-    // Five rows in each of six processes.
-    assert_eq!(table.tail_networks[0].calls, 510);
+    // Twenty calls in each of five rows in each of five processes.
+    assert_eq!(table.tail_networks[0].calls, 500);
 }
 
 /// A device that fails for good after so many requests, as if the process were killed there.
