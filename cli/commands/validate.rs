@@ -8,7 +8,7 @@ use netfit_spaces::Space;
 use crate::{
     args::Validate,
     commands::profile,
-    device::DeviceSpec,
+    device::{DeviceKind, DeviceSpec},
     format, output,
     progress::Progress,
     runtime::{self, check_writable},
@@ -27,6 +27,9 @@ pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
     let Ok(spec) = DeviceSpec::of(fingerprint, args.gpu) else {
         bail!("`{}`: expected threads and batch below 65,536", args.table.display());
     };
+    if args.gpu != 0 && spec.kind == DeviceKind::Cpu {
+        bail!("--gpu {}: the table is of a processor; hint: leave it away", args.gpu);
+    }
     let mut device = runtime::device(spec)?;
     if !args.force {
         table.check_device(&device.fingerprint())?;
