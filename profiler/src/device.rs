@@ -1,6 +1,6 @@
 //! What measures.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{collections::BTreeMap, path::Path, time::Instant};
 
 use netfit_latency_tables::Fingerprint;
 use netfit_spaces::Network;
@@ -66,9 +66,9 @@ pub enum Model<'a> {
 pub struct Burst {
     /// The model's number.
     pub model: usize,
-    /// Calls before the timed ones: so many, or fewer where they take longer than `warm_up_s`.
+    /// Calls before the timed ones: so many, or as many as `warm_up_s` has room for.
     pub warm_up: usize,
-    /// See `warm_up`; the first of these calls is made in any case.
+    /// See `warm_up`; the first of these calls is made in any case, if there are any.
     pub warm_up_s: f64,
     /// Timed calls at least.
     pub calls: usize,
@@ -77,6 +77,28 @@ pub struct Burst {
     /// Time that it may take longer to have calls during which nothing shared the core. With a warm-up, others are
     /// replaced by further calls; without one, calls wait for such a moment.
     pub patience_s: f64,
+}
+
+impl Burst {
+    /// Makes the calls before the timed ones, and tells how many. What takes milliseconds has fetched all that it needs
+    /// after one; the shorter a call, the more of them it takes until others' numbers have left the caches.
+    ///
+    /// # Errors
+    /// A call that fails.
+    pub fn warmed_up<E>(
+        &self,
+        mut call: impl FnMut() -> std::result::Result<(), E>,
+    ) -> std::result::Result<usize, E> {
+        let start = Instant::now();
+        for made in 0..self.warm_up {
+            let with_another_s = start.elapsed().as_secs_f64() * (1.0 + 1.0 / made as f64);
+            if made > 0 && with_another_s > self.warm_up_s {
+                return Ok(made);
+            }
+            call()?;
+        }
+        Ok(self.warm_up)
+    }
 }
 
 /// What a burst took, and what else the machine did meanwhile.
@@ -126,5 +148,29 @@ pub struct Progress {
 impl Progress {
     pub(crate) fn new(stage: impl Into<String>, done: usize, total: usize) -> Self {
         Self { stage: stage.into(), done: done as u64, total: total as u64 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_warms_up_as_long_as_there_is_room_and_once_at_least() {
+        let made = |warm_up, warm_up_s| {
+            let burst =
+                Burst { model: 0, warm_up, warm_up_s, calls: 1, seconds: 0.0, patience_s: 0.0 };
+            let mut calls = 0;
+            let told = burst.warmed_up(|| {
+                calls += 1;
+                Ok::<(), ()>(())
+            });
+            assert_eq!(told, Ok(calls));
+            calls
+        };
+        assert_eq!([made(0, 3600.0), made(5, 3600.0), made(5, 0.0)], [0, 5, 1]);
+        let burst =
+            Burst { model: 0, warm_up: 3, warm_up_s: 1.0, calls: 1, seconds: 0.0, patience_s: 0.0 };
+        assert_eq!(burst.warmed_up(|| Err("lost")), Err("lost"));
     }
 }

@@ -140,13 +140,7 @@ struct Call {
 impl Held {
     /// Seconds of the timed calls, how many of them shared their core, and how many others were replaced.
     fn burst(&mut self, burst: Burst, canary: &mut Canary) -> Result<(Vec<f64>, usize, usize)> {
-        let (mut warm_up, start) = (0, Instant::now());
-        while warm_up < burst.warm_up
-            && (warm_up == 0 || start.elapsed().as_secs_f64() < burst.warm_up_s)
-        {
-            self.call()?;
-            warm_up += 1;
-        }
+        let warm_up = burst.warmed_up(|| self.call().map(drop))?;
         let calls = self.calls(burst, canary)?;
         // Those that shared their core count where there are too few others: the last of them.
         let alone = calls.iter().filter(|call| !call.shared).count();

@@ -108,13 +108,7 @@ impl Worker {
 
     fn burst(&mut self, burst: &Burst) -> Result<Ran> {
         let held = held(&mut self.models, burst.model)?;
-        let (mut warm_up, start) = (0, Instant::now());
-        while warm_up < burst.warm_up
-            && (warm_up == 0 || start.elapsed().as_secs_f64() < burst.warm_up_s)
-        {
-            held.call(&mut self.gpu)?;
-            warm_up += 1;
-        }
+        burst.warmed_up(|| held.call(&mut self.gpu).map(drop))?;
         let (mut calls, start) = (Vec::with_capacity(burst.calls), Instant::now());
         while calls.len() < burst.calls || start.elapsed().as_secs_f64() < burst.seconds {
             self.gpu.flush()?;

@@ -15,7 +15,7 @@ const TOGETHER: usize = 9;
 /// Passes of a process where times are noisy: a record of more would take longer to read than to make.
 const MOST_PASSES: usize = 6;
 /// Timed calls of a burst: a record grows with each, so their number is fixed.
-const CALLS: usize = 4;
+const CALLS: usize = 3;
 
 pub(super) fn measure(
     space: &Space,
