@@ -146,10 +146,9 @@ fn costs(space: &Space, known: &[(Genotype, f64)], table: Option<&Path>) -> Resu
     if let Some(path) = table {
         let table = LatencyTable::load(path)?;
         table.check_space(space)?;
-        let genotypes: Vec<Genotype> = known.iter().map(|(genotype, _)| genotype.clone()).collect();
-        let mut latencies = Vec::new();
-        TableLatency::new(space, &table)?.latencies(&genotypes, &mut latencies);
-        costs.push(cost("latency", latencies.iter().map(|latency| latency.median_s).collect()));
+        let latency = TableLatency::new(space, &table)?;
+        let medians = known.iter().map(|(genotype, _)| latency.latency(genotype).median_s);
+        costs.push(cost("latency", medians.collect()));
     }
     Ok(costs)
 }

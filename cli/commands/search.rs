@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use netfit_latency_tables::LatencyTable;
-use netfit_predictors::{Accuracy, CsvAccuracy, Predictor, TableLatency};
+use netfit_predictors::{Accuracy, CsvAccuracy, Predictor, TableLatency, Threads};
 use netfit_search::{
     Budget, Journal, Reward, ScratchAccuracy, Search as Loop, SearchOptions, SearchResult,
     StrategyOptions, SupernetAccuracy, TorchProcess, job::Scratch, strategy_with,
@@ -50,13 +50,15 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
     let mut progress = Progress::new();
     let mut inner = Progress::new();
     let mut inner = inner.of_search();
-    let mut accuracy = source.accuracy(&space, threads(args.threads), &mut inner)?;
+    let threads = Threads::new(threads(args.threads))?;
+    let mut accuracy = source.accuracy(&space, &threads, &mut inner)?;
     let search = Loop {
         space: &space,
         strategy: strategy.as_mut(),
         accuracy: accuracy.as_mut(),
         latency: &latency,
         journal: journal.as_mut(),
+        threads: threads.clone(),
     };
     let result = search.run(&options, &mut progress.of_search())?;
     progress.finish();
@@ -126,15 +128,13 @@ impl Source {
     fn accuracy<'a>(
         self,
         space: &Space,
-        threads: usize,
+        threads: &Threads,
         progress: &'a mut dyn FnMut(netfit_search::Progress),
     ) -> Result<Box<dyn Accuracy + 'a>> {
         let identity = self.identity()?;
         let inner: Box<dyn Accuracy + 'a> = match self {
             Self::Csv(option) => Box::new(CsvAccuracy::load(&option, space)?),
-            Self::Predictor(path) => {
-                Box::new(Predictor::load(&path, space)?.with_threads(threads)?)
-            }
+            Self::Predictor(path) => Box::new(Predictor::load(&path, space)?.with_threads(threads)),
             Self::Supernet(_, process) => Box::new(Owned { process, progress, scratch: None }),
             Self::Train(setting, process) => {
                 let scratch = setting.config.scratch.proxy();

@@ -8,11 +8,10 @@ use std::time::Instant;
 
 use netfit_latency_tables::kendall_tau;
 use netfit_spaces::{Genotype, Random, Space};
-use rayon::{ThreadPoolBuilder, prelude::*};
 use serde::{Deserialize, Serialize};
 
 use self::metrics::Judged;
-use crate::{Error, Method, Predictor, PredictorOptions, Result};
+use crate::{Error, Method, Predictor, PredictorOptions, Result, Threads};
 
 /// A predictor against known accuracies that it was not fitted on.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -171,19 +170,16 @@ pub fn evaluate(
 ) -> Result<Vec<SizeScores>> {
     crate::predictor::check(known)?;
     options.check(known.len())?;
-    let threads = options.threads.max(1);
-    let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-    let pool = pool.map_err(|source| Error::Threads { threads, source: Box::new(source) })?;
+    let threads = Threads::new(options.threads)?;
     let total = options.sizes.len() * options.repeats;
     let repeats: Vec<u64> = (0..options.repeats as u64).collect();
     let mut sizes = Vec::new();
     for &size in &options.sizes {
         let mut judged = Vec::new();
-        for some in repeats.chunks(threads) {
+        for some in repeats.chunks(threads.count()) {
             let split =
                 |&repeat: &u64| Split { space, known, costs, options, size, repeat }.judge();
-            let made = pool.install(|| some.par_iter().map(split).collect::<Result<Vec<_>>>())?;
-            judged.extend(made);
+            judged.extend(threads.map(some, split).into_iter().collect::<Result<Vec<_>>>()?);
             progress(sizes.len() * options.repeats + judged.len(), total);
         }
         let names = options.methods.iter().map(|method| method.name().to_owned());

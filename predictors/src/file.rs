@@ -9,7 +9,7 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
-    Error, Method, Mlp, Predictor, Result,
+    Error, Method, Mlp, Predictor, Result, Threads,
     dense::{Dense, Layers},
     forest::Forest,
     inference::Inference,
@@ -239,7 +239,15 @@ fn restore(
     };
     let members =
         members.into_iter().enumerate().map(member).collect::<std::result::Result<_, _>>()?;
-    Ok(Predictor { space: space.clone(), method, networks, base, members, scale, threads: None })
+    Ok(Predictor {
+        space: space.clone(),
+        method,
+        networks,
+        base,
+        members,
+        scale,
+        threads: Threads::default(),
+    })
 }
 
 impl Member {

@@ -1,15 +1,15 @@
 //! Predictions of fitted layers, in batches of a fixed size on as many threads as there are.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use netfit_spaces::{Genotype, Space};
-use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::{
-    Error, Result,
+    Threads,
     dense::{Dense, Layers},
     panels::Panels,
     product,
+    threads::next,
 };
 
 /// Genotypes a batch. It is fixed, and the last batch is filled up with what was there: a genotype's prediction then
@@ -25,8 +25,7 @@ const WIDE: usize = 3 * LANES;
 #[derive(Debug)]
 pub(crate) struct Inference {
     network: Arc<Fitted>,
-    /// All threads but the caller's.
-    others: Option<Arc<ThreadPool>>,
+    threads: Threads,
     /// One for each thread.
     scratch: Vec<Scratch>,
 }
@@ -34,8 +33,8 @@ pub(crate) struct Inference {
 /// A copy shares the layers and the threads and has room of its own.
 impl Clone for Inference {
     fn clone(&self) -> Self {
-        let (network, others) = (self.network.clone(), self.others.clone());
-        Self { network, others, scratch: Vec::new() }
+        let (network, threads) = (self.network.clone(), self.threads.clone());
+        Self { network, threads, scratch: Vec::new() }
     }
 }
 
@@ -68,44 +67,26 @@ impl Inference {
         let first = before.first().cloned();
         let hidden = before.iter().skip(1).map(Panels::new).collect();
         let network = Arc::new(Fitted { first, hidden, last: last.clone() });
-        Self { network, others: None, scratch: Vec::new() }
+        Self { network, threads: Threads::default(), scratch: Vec::new() }
     }
 
-    /// The same on so many threads.
-    pub(crate) fn with_threads(self, threads: usize) -> Result<Self> {
-        if threads < 2 {
-            return Ok(Self { others: None, ..self });
-        }
-        let pool = ThreadPoolBuilder::new().num_threads(threads - 1).build();
-        let pool = pool.map_err(|source| Error::Threads { threads, source: Box::new(source) })?;
-        Ok(Self { others: Some(Arc::new(pool)), ..self })
+    /// The same on these threads.
+    pub(crate) fn with_threads(self, threads: &Threads) -> Self {
+        Self { threads: threads.clone(), ..self }
     }
 
     /// The output for each genotype.
     pub(crate) fn run(&mut self, space: &Space, genotypes: &[Genotype]) -> Vec<f32> {
-        let Self { network, others, scratch } = self;
-        let threads = 1 + others.as_ref().map_or(0, |pool| pool.current_num_threads());
-        scratch.resize_with(threads, Scratch::default);
+        let Self { network, threads, scratch } = self;
         let mut out = vec![0.0; genotypes.len()];
-        let batches = genotypes.len().div_ceil(ROWS);
+        let rooms = threads.count().min(genotypes.len().div_ceil(ROWS));
+        scratch.resize_with(rooms.max(scratch.len()), Scratch::default);
         let jobs = Mutex::new(genotypes.chunks(ROWS).zip(out.chunks_mut(ROWS)));
-        let work = |scratch: &mut Scratch| {
-            loop {
-                let next = jobs.lock().unwrap_or_else(PoisonError::into_inner).next();
-                let Some((genotypes, out)) = next else { return };
+        threads.run(&mut scratch[..rooms], |scratch| {
+            while let Some((genotypes, out)) = next(&jobs) {
                 scratch.predict(network, space, genotypes, out);
             }
-        };
-        let (first, rest) = scratch.split_at_mut(1);
-        match others {
-            Some(pool) if batches > 1 => pool.in_place_scope(|scope| {
-                for scratch in rest.iter_mut().take(batches - 1) {
-                    scope.spawn(|_| work(scratch));
-                }
-                work(&mut first[0]);
-            }),
-            _ => work(&mut first[0]),
-        }
+        });
         out
     }
 }
@@ -237,7 +218,8 @@ mod tests {
     }
 
     fn run(threads: usize, layers: &Layers, space: &Space, genotypes: &[Genotype]) -> Vec<f32> {
-        Inference::new(layers).with_threads(threads).unwrap().run(space, genotypes)
+        let threads = Threads::new(threads).unwrap();
+        Inference::new(layers).with_threads(&threads).run(space, genotypes)
     }
 
     #[test]

@@ -9,9 +9,9 @@ use crate::{BlockSums, Error, Result};
 const MEDIAN: f64 = 50.0;
 
 /// Predicted latencies of a space's networks. Whatever can go wrong goes wrong when a model is built.
-pub trait LatencyModel {
-    /// Puts the latency of each genotype into `out`, in the order of `genotypes`; what was in it is dropped.
-    fn latencies(&self, genotypes: &[Genotype], out: &mut Vec<Latency>);
+pub trait LatencyModel: Sync {
+    /// The latency of a genotype.
+    fn latency(&self, genotype: &Genotype) -> Latency;
 
     /// The genotype of the smallest latency in the whole space, and that latency.
     fn fastest(&self) -> (Genotype, Latency);
@@ -81,7 +81,7 @@ impl TableLatency {
         Some((self.constant_s + fixed_s, options_s))
     }
 
-    fn latency(&self, sum_s: f64) -> Latency {
+    fn of_sum(&self, sum_s: f64) -> Latency {
         let median_s = self.constant_s + sum_s;
         Latency {
             median_s,
@@ -93,14 +93,13 @@ impl TableLatency {
 }
 
 impl LatencyModel for TableLatency {
-    fn latencies(&self, genotypes: &[Genotype], out: &mut Vec<Latency>) {
-        out.clear();
-        out.extend(genotypes.iter().map(|genotype| self.latency(self.sums.sum(genotype))));
+    fn latency(&self, genotype: &Genotype) -> Latency {
+        self.of_sum(self.sums.sum(genotype))
     }
 
     fn fastest(&self) -> (Genotype, Latency) {
         let (genotype, sum) = self.sums.smallest();
-        (genotype, self.latency(sum))
+        (genotype, self.of_sum(sum))
     }
 }
 
@@ -187,10 +186,8 @@ mod tests {
             let model = TableLatency::new(&space, &table).unwrap();
             let mut random = Random::new(2, "networks");
             let genotypes: Vec<_> = (0..40).map(|_| space.sample(&mut random)).collect();
-            let mut found = vec![table.latency(9.0)];
-            model.latencies(&genotypes, &mut found);
-            assert_eq!(found.len(), 40);
-            for (genotype, found) in genotypes.iter().zip(found) {
+            for genotype in &genotypes {
+                let found = model.latency(genotype);
                 let expected = table.predict(&space.network(genotype)).unwrap();
                 for (a, b) in [
                     (found.median_s, expected.median_s),
@@ -227,8 +224,7 @@ mod tests {
         let genotypes: Vec<_> = (0..20).map(|_| space.sample(&mut random)).collect();
         let latencies = |percentile| {
             let model = TableLatency::at_percentile(&space, &table, percentile).unwrap();
-            let mut found = Vec::new();
-            model.latencies(&genotypes, &mut found);
+            let found: Vec<_> = genotypes.iter().map(|genotype| model.latency(genotype)).collect();
             (found, model.fastest())
         };
         let (found, fastest) = latencies(95.0);
@@ -245,8 +241,7 @@ mod tests {
         }
         assert_eq!(fastest.0, space.smallest());
         let median = TableLatency::new(&space, &table).unwrap();
-        let mut expected = Vec::new();
-        median.latencies(&genotypes, &mut expected);
+        let expected = genotypes.iter().map(|genotype| median.latency(genotype)).collect();
         assert_eq!(latencies(50.0), (expected, median.fastest()));
         let message = TableLatency::at_percentile(&space, &table, 99.0).unwrap_err().to_string();
         assert!(message.contains("99") && message.contains("--percentiles"), "{message}");

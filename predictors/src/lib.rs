@@ -47,6 +47,7 @@ mod product;
 mod ridge;
 mod scale;
 mod sums;
+mod threads;
 
 pub use accuracy::Accuracy;
 pub use block_latency::{BlockErrors, BlockLatency, GroupError};
@@ -64,3 +65,4 @@ pub use netfit_latency_tables::Latency;
 pub use predictor::{Prediction, Predictor};
 pub use ridge::RidgeOptions;
 pub use sums::BlockSums;
+pub use threads::Threads;

@@ -4,7 +4,7 @@ use netfit_spaces::{Genotype, Random, Space};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Accuracy, Error, Result,
+    Accuracy, Error, Result, Threads,
     dense::{Adam, Layers, Pass},
     inference::Inference,
 };
@@ -109,12 +109,10 @@ impl Mlp {
         self.networks
     }
 
-    /// Predicts on so many threads; 1 where this is not said. Predictions are the same, bit for bit.
-    ///
-    /// # Errors
-    /// Threads that cannot be started.
-    pub fn with_threads(self, threads: usize) -> Result<Self> {
-        Ok(Self { inference: self.inference.with_threads(threads)?, ..self })
+    /// Predicts on these threads; on the caller's where this is not said. Predictions are the same, bit for bit.
+    #[must_use]
+    pub fn with_threads(self, threads: &Threads) -> Self {
+        Self { inference: self.inference.with_threads(threads), ..self }
     }
 
     /// The predicted accuracy of each genotype.

@@ -1,12 +1,9 @@
 //! Accuracy predictors behind one contract.
 
-use std::sync::Arc;
-
 use netfit_spaces::{Genotype, Space};
-use rayon::{ThreadPool, ThreadPoolBuilder, prelude::*};
 
 use crate::{
-    Accuracy, Error, Method, Mlp, PredictorOptions, Result,
+    Accuracy, Error, Method, Mlp, PredictorOptions, Result, Threads,
     method::Model,
     scale::{Scale, Target},
 };
@@ -33,7 +30,7 @@ pub struct Predictor {
     pub(crate) members: Vec<Member>,
     /// From the mean of the members; none where they predict accuracies.
     pub(crate) scale: Option<Scale>,
-    pub(crate) threads: Option<Arc<ThreadPool>>,
+    pub(crate) threads: Threads,
 }
 
 /// One of the models whose mean is predicted.
@@ -74,7 +71,7 @@ impl Predictor {
             base,
             members: Vec::new(),
             scale: None,
-            threads: None,
+            threads: Threads::default(),
         };
         // Equal accuracies differ from their mean by rounding alone.
         if accuracies.iter().all(|accuracy| (accuracy - base).abs() < 1e-12) {
@@ -112,26 +109,18 @@ impl Predictor {
         self.networks
     }
 
-    /// Predicts on so many threads; 1 where this is not said. Predictions are the same, bit for bit.
-    ///
-    /// # Errors
-    /// Threads that cannot be started.
-    pub fn with_threads(mut self, threads: usize) -> Result<Self> {
-        // A sole perceptron has threads of its own, which fill its batches better.
+    /// Predicts on these threads; on the caller's where this is not said. Predictions are the same, bit for bit.
+    #[must_use]
+    pub fn with_threads(mut self, threads: &Threads) -> Self {
+        // A sole perceptron shares them out by itself, which fills its batches better.
         if let ([Member { model: Model::Mlp(mlp), .. }], None) =
             (&mut self.members[..], &self.scale)
         {
-            **mlp = mlp.as_ref().clone().with_threads(threads)?;
-            return Ok(self);
+            **mlp = mlp.as_ref().clone().with_threads(threads);
+        } else {
+            self.threads = threads.clone();
         }
-        self.threads = None;
-        if threads > 1 {
-            let pool = ThreadPoolBuilder::new().num_threads(threads).build();
-            let pool =
-                pool.map_err(|source| Error::Threads { threads, source: Box::new(source) })?;
-            self.threads = Some(Arc::new(pool));
-        }
-        Ok(self)
+        self
     }
 
     /// The predicted accuracy of each genotype.
@@ -147,10 +136,9 @@ impl Predictor {
     /// # Errors
     /// As [`Predictor::predict`].
     pub fn predictions(&self, genotypes: &[Genotype]) -> Result<Vec<Prediction>> {
-        let Some(threads) = &self.threads else { return self.batch(genotypes) };
-        let batches = genotypes.par_chunks(BATCH).map(|batch| self.batch(batch));
-        let predicted = threads.install(|| batches.collect::<Result<Vec<_>>>())?;
-        Ok(predicted.into_iter().flatten().collect())
+        let batches: Vec<&[Genotype]> = genotypes.chunks(BATCH).collect();
+        let predicted = self.threads.map(&batches, |batch| self.batch(batch));
+        Ok(predicted.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     }
 
     fn batch(&self, genotypes: &[Genotype]) -> Result<Vec<Prediction>> {
@@ -206,7 +194,7 @@ impl From<Mlp> for Predictor {
             base: mlp.base,
             members: vec![Member { model: Model::Mlp(Box::new(mlp)), scale: None }],
             scale: None,
-            threads: None,
+            threads: Threads::default(),
         }
     }
 }

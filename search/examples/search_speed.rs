@@ -12,7 +12,7 @@ use std::{path::Path, time::Instant};
 
 use gemm::Parallelism;
 use netfit_latency_tables::{LatencyTable, median};
-use netfit_predictors::{Accuracy as _, LatencyModel as _, Mlp, MlpOptions, TableLatency};
+use netfit_predictors::{Accuracy as _, LatencyModel as _, Mlp, MlpOptions, TableLatency, Threads};
 use netfit_profiler::{FakeDevice, ProfileOptions, profile};
 use netfit_spaces::{Genotype, Random, Space};
 
@@ -31,7 +31,7 @@ fn main() -> Result<()> {
         ["predictor", space, folder, threads, batch, seconds] => {
             let space = Space::load(space)?;
             let mlp = Mlp::load(&Path::new(folder).join("predictor.safetensors"), &space)?;
-            let mut mlp = mlp.with_threads(threads.parse()?)?;
+            let mut mlp = mlp.with_threads(&Threads::new(threads.parse()?)?);
             let genotypes = sample(&space, batch.parse()?);
             let rate =
                 rate(genotypes.len(), seconds.parse()?, || mlp.accuracies(&genotypes).map(|_| ()));
@@ -52,11 +52,10 @@ fn prepare(space: &Space, folder: &Path) -> Result<()> {
     let options = ProfileOptions { accept_noise: true, ..ProfileOptions::default() };
     profile(space, &mut FakeDevice::new(0), &options, &mut |_| {})?.save(&path)?;
     let genotypes = sample(space, 20_000);
-    let mut latencies = Vec::new();
     let latency = TableLatency::new(space, &LatencyTable::load(&path)?)?;
-    latency.latencies(&genotypes, &mut latencies);
     // The budget binds the upper end of a prediction's interval.
-    let ends: Vec<f64> = latencies.iter().map(|latency| latency.high_s).collect();
+    let ends: Vec<f64> =
+        genotypes.iter().map(|genotype| latency.latency(genotype).high_s).collect();
     let mut random = Random::new(1, "search-speed");
     let known: Vec<_> =
         genotypes.into_iter().take(200).map(|genotype| (genotype, random.uniform())).collect();

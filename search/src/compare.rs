@@ -10,7 +10,7 @@ pub use truth::Truth;
 
 use std::collections::HashSet;
 
-use netfit_predictors::{Accuracy, LatencyModel};
+use netfit_predictors::{Accuracy, LatencyModel, Threads};
 use netfit_spaces::{Genotype, Space};
 
 use crate::{
@@ -203,6 +203,7 @@ impl Comparison<'_> {
                 accuracy: &mut *self.accuracy,
                 latency: self.latency,
                 journal: None,
+                threads: Threads::default(),
             };
             let run = CompareRun::new(seed, search.run(&bounds, &mut |_| {})?);
             let note = format!("best {:.2} % with seed {seed}", 100.0 * run.best.accuracy);

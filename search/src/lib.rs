@@ -5,7 +5,7 @@
 //! best network and the Pareto front. [`TorchProcess`] is the client of the training process.
 //!
 //! ```
-//! use netfit_predictors::{Accuracy, BlockSums, Latency, LatencyModel, Result};
+//! use netfit_predictors::{Accuracy, BlockSums, Latency, LatencyModel, Result, Threads};
 //! use netfit_search::{Search, SearchOptions, strategy};
 //! use netfit_spaces::{Genotype, Space};
 //!
@@ -13,20 +13,19 @@
 //! struct Slow(BlockSums);
 //!
 //! impl Slow {
-//!     fn latency(&self, sum: f64) -> Latency {
+//!     fn of_sum(sum: f64) -> Latency {
 //!         let median_s = sum / 1e12;
 //!         Latency { median_s, low_s: median_s, high_s: median_s, relative: 1.0 }
 //!     }
 //! }
 //!
 //! impl LatencyModel for Slow {
-//!     fn latencies(&self, genotypes: &[Genotype], out: &mut Vec<Latency>) {
-//!         out.clear();
-//!         out.extend(genotypes.iter().map(|genotype| self.latency(self.0.sum(genotype))));
+//!     fn latency(&self, genotype: &Genotype) -> Latency {
+//!         Self::of_sum(self.0.sum(genotype))
 //!     }
 //!     fn fastest(&self) -> (Genotype, Latency) {
 //!         let (genotype, sum) = self.0.smallest();
-//!         (genotype, self.latency(sum))
+//!         (genotype, Self::of_sum(sum))
 //!     }
 //! }
 //!
@@ -51,6 +50,7 @@
 //!     accuracy: &mut Wide,
 //!     latency: &latency,
 //!     journal: None,
+//!     threads: Threads::default(),
 //!     space: &space,
 //! };
 //! let options = SearchOptions { budget_s: 1e-4, evaluations: 300, ..SearchOptions::default() };
@@ -90,7 +90,7 @@ pub use select::{equal_latency, feasible};
 pub use sources::{ScratchAccuracy, SupernetAccuracy};
 pub use strategies::{
     Active, ActiveOptions, Adam, AdamOptions, AgingEvolution, AgingEvolutionOptions, Baseline,
-    Evolution, EvolutionOptions, MnasNet, MnasNetOptions, PolicyUpdate, ProxylessR,
+    Evolution, EvolutionOptions, Filter, MnasNet, MnasNetOptions, PolicyUpdate, ProxylessR,
     ProxylessROptions, RandomSearch, STRATEGIES, Strategy, StrategyOptions, Tunas, TunasOptions,
     draw, softmax, strategy, strategy_with,
 };

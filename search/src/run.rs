@@ -3,11 +3,11 @@
 use std::{cmp::Ordering, time::Instant};
 
 use indexmap::IndexSet;
-use netfit_predictors::{Accuracy, Latency, LatencyModel};
+use netfit_predictors::{Accuracy, Latency, LatencyModel, Threads};
 use netfit_spaces::{Genotype, Space};
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, Error, Journal, Progress, Result, Strategy, front};
+use crate::{Duration, Error, Filter, Journal, Progress, Result, Strategy, front};
 
 /// A network that was scored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -23,7 +23,8 @@ pub struct Evaluated {
 }
 
 impl Evaluated {
-    fn new(genotype: Genotype, accuracy: f64, latency: &Latency) -> Self {
+    /// A network with its accuracy and its predicted latency.
+    pub fn new(genotype: Genotype, accuracy: f64, latency: &Latency) -> Self {
         let latency_interval_s = [latency.low_s, latency.high_s];
         Self { genotype, accuracy, latency_s: latency.median_s, latency_interval_s }
     }
@@ -105,6 +106,8 @@ pub struct Search<'a> {
     pub latency: &'a dyn LatencyModel,
     /// Where scores are kept: those of the same source are not computed again.
     pub journal: Option<&'a mut Journal>,
+    /// On which proposals are looked for; the result does not depend on how many there are.
+    pub threads: Threads,
 }
 
 impl Search<'_> {
@@ -129,23 +132,25 @@ impl Search<'_> {
         let fastest = feasible_fastest(self.space, self.latency, options.budget_s)?;
         let mut pool = Pool::new(self.latency, options.budget_s);
         let (mut evaluated, mut best): (Vec<Evaluated>, usize) = (Vec::new(), 0);
-        let (mut rejected, mut scored) = (0, 0);
+        let (mut proposals, mut rejected, mut scored) = (0, 0, 0);
         let ended = loop {
             if evaluated.len() >= options.evaluations {
                 break Ended::Evaluations;
             }
             let most = options.batch.min(options.evaluations - evaluated.len());
-            let before = pool.proposals;
-            pool.clear();
-            self.strategy.offer(most, &mut |genotype| pool.admit(genotype, most));
-            let offered = pool.proposals - before;
+            let fits = |genotype: &Genotype| pool.fits(genotype);
+            let filter = Filter::new(&fits, &self.threads);
+            let found = self.strategy.offer(most, &filter);
+            let offered = found.len() + filter.refused();
+            pool.admit(found, most);
+            proposals += offered;
             rejected = if pool.genotypes.is_empty() { rejected + offered } else { 0 };
             if offered == 0 || rejected >= options.rejections {
                 if !evaluated.is_empty() {
                     break if offered == 0 { Ended::Exhausted } else { Ended::Stalled };
                 }
                 rejected = 0;
-                pool.admit(&fastest, 1);
+                pool.admit(vec![fastest.clone()], 1);
             }
             let told = evaluated.len();
             scored += self.score(&pool, &mut evaluated)?;
@@ -160,7 +165,7 @@ impl Search<'_> {
             }
         };
         let seconds = start.elapsed().as_secs_f64();
-        let found = Found { evaluated, best, scored, proposals: pool.proposals, ended };
+        let found = Found { evaluated, best, scored, proposals, ended };
         Ok(found.result(options.budget_s, seconds))
     }
 
@@ -209,47 +214,34 @@ struct Pool<'a> {
     budget_s: f64,
     /// In the order of admission: a growing set then appends, and a look-up stays within a small index.
     seen: IndexSet<Genotype>,
-    proposals: usize,
-    /// Admitted since it was last cleared, with their latencies.
+    /// Admitted last, with their latencies.
     genotypes: Vec<Genotype>,
     latencies: Vec<Latency>,
-    /// The latency of the last proposal.
-    last: Vec<Latency>,
 }
 
 impl<'a> Pool<'a> {
     fn new(latency: &'a dyn LatencyModel, budget_s: f64) -> Self {
-        Self {
-            latency,
-            budget_s,
-            seen: IndexSet::new(),
-            proposals: 0,
-            genotypes: Vec::new(),
-            latencies: Vec::new(),
-            last: Vec::new(),
-        }
+        let (seen, genotypes, latencies) = (IndexSet::new(), Vec::new(), Vec::new());
+        Self { latency, budget_s, seen, genotypes, latencies }
     }
 
-    fn clear(&mut self) {
+    /// Whether a genotype is feasible and new.
+    fn fits(&self, genotype: &Genotype) -> bool {
+        self.latency.latency(genotype).high_s <= self.budget_s && !self.seen.contains(genotype)
+    }
+
+    /// Takes those that are feasible and new, `most` of them at most, in place of what was admitted before.
+    fn admit(&mut self, offered: Vec<Genotype>, most: usize) {
         self.genotypes.clear();
         self.latencies.clear();
-    }
-
-    /// Whether a proposal is taken: feasible, new and no more than `most` of them.
-    fn admit(&mut self, genotype: &Genotype, most: usize) -> bool {
-        self.proposals += 1;
-        if self.genotypes.len() >= most {
-            return false;
+        for genotype in offered {
+            let latency = self.latency.latency(&genotype);
+            let fits = self.genotypes.len() < most && latency.high_s <= self.budget_s;
+            if fits && self.seen.insert(genotype.clone()) {
+                self.genotypes.push(genotype);
+                self.latencies.push(latency);
+            }
         }
-        self.latency.latencies(std::slice::from_ref(genotype), &mut self.last);
-        let feasible = |latency: &&Latency| latency.high_s <= self.budget_s;
-        let Some(&latency) = self.last.first().filter(feasible) else { return false };
-        if !self.seen.insert(genotype.clone()) {
-            return false;
-        }
-        self.genotypes.push(genotype.clone());
-        self.latencies.push(latency);
-        true
     }
 }
 

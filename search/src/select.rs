@@ -9,8 +9,6 @@ use crate::{Error, Result, run::feasible_fastest};
 
 /// Draws for each network that is asked for, before what was found is enough.
 const TRIES: usize = 1000;
-/// Genotypes drawn and timed together.
-const BATCH: usize = 256;
 
 /// Up to `count` distinct genotypes, drawn uniformly per choice from those whose interval keeps to the budget. Where
 /// the budget leaves hardly any there are fewer; where none is drawn at all, it is the fastest one of the space.
@@ -29,18 +27,15 @@ pub fn feasible(
     }
     let fastest = feasible_fastest(space, latency, budget_s)?;
     let mut random = Random::new(seed, "select/feasible");
-    let (mut known, mut kept, mut latencies) = (HashSet::new(), Vec::new(), Vec::new());
-    let mut left = count.saturating_mul(TRIES);
-    while kept.len() < count && left > 0 {
-        let size = BATCH.min(left);
-        left -= size;
-        let batch: Vec<Genotype> = (0..size).map(|_| space.sample(&mut random)).collect();
-        latency.latencies(&batch, &mut latencies);
-        for (genotype, latency) in batch.into_iter().zip(&latencies) {
-            let fits = kept.len() < count && latency.high_s <= budget_s;
-            if fits && known.insert(genotype.clone()) {
-                kept.push(genotype);
-            }
+    let (mut known, mut kept) = (HashSet::new(), Vec::new());
+    for _ in 0..count.saturating_mul(TRIES) {
+        let genotype = space.sample(&mut random);
+        let fits = latency.latency(&genotype).high_s <= budget_s;
+        if fits && known.insert(genotype.clone()) {
+            kept.push(genotype);
+        }
+        if kept.len() == count {
+            break;
         }
     }
     if kept.is_empty() {
@@ -65,9 +60,7 @@ pub fn equal_latency(
 ) -> Result<Genotype> {
     let mut candidates = feasible(space, latency, budget_s, draws, seed)?;
     candidates.retain(|genotype| !except.contains(genotype));
-    let mut latencies = Vec::new();
-    latency.latencies(&candidates, &mut latencies);
-    let distance = |place: &usize| (latencies[*place].median_s - target_s).abs();
-    let nearest = (0..candidates.len()).min_by(|a, b| distance(a).total_cmp(&distance(b)));
-    nearest.map(|place| candidates.swap_remove(place)).ok_or(Error::NoOther(except.len()))
+    let distance = |genotype: &Genotype| (latency.latency(genotype).median_s - target_s).abs();
+    let nearest = candidates.into_iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));
+    nearest.ok_or(Error::NoOther(except.len()))
 }

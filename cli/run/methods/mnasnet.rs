@@ -6,6 +6,7 @@
 //! as many of its best in full.
 
 use anyhow::Result;
+use netfit_predictors::Threads;
 use netfit_search::{
     Evaluated, Reward, ScratchAccuracy, Search, SearchOptions, StrategyOptions, equal_latency,
     strategy_with,
@@ -81,6 +82,7 @@ impl Networks<'_, '_> {
             accuracy: &mut accuracy,
             latency,
             journal: Some(journal),
+            threads: Threads::default(),
         };
         // Each network is a training: the journal has it before the next one begins.
         let options = SearchOptions {

@@ -149,17 +149,11 @@ pub(crate) fn describe(
     latency: &dyn LatencyModel,
     networks: impl IntoIterator<Item = (Genotype, f64)>,
 ) -> Vec<Evaluated> {
-    let (genotypes, accuracies): (Vec<_>, Vec<_>) = networks.into_iter().unzip();
-    let mut latencies = Vec::new();
-    latency.latencies(&genotypes, &mut latencies);
-    let both = genotypes.into_iter().zip(accuracies).zip(latencies);
-    both.map(|((genotype, accuracy), latency)| Evaluated {
-        genotype,
-        accuracy,
-        latency_s: latency.median_s,
-        latency_interval_s: [latency.low_s, latency.high_s],
-    })
-    .collect()
+    let described = |(genotype, accuracy): (Genotype, f64)| {
+        let latency = latency.latency(&genotype);
+        Evaluated::new(genotype, accuracy, &latency)
+    };
+    networks.into_iter().map(described).collect()
 }
 
 fn best<'a>(networks: impl IntoIterator<Item = &'a Evaluated>) -> Result<&'a Evaluated> {

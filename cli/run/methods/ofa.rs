@@ -4,7 +4,9 @@
 use std::collections::HashSet;
 
 use anyhow::Result;
-use netfit_predictors::{Method, Predictor, PredictorOptions, TableLatency, cross_validate};
+use netfit_predictors::{
+    Method, Predictor, PredictorOptions, TableLatency, Threads, cross_validate,
+};
 use netfit_search::{
     Evaluated, Evolution, EvolutionOptions, Journal, Search, SearchOptions, SupernetAccuracy,
     TorchProcess, equal_latency, feasible,
@@ -42,7 +44,7 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
         taught.iter().map(|network| (network.genotype.clone(), network.accuracy)).collect();
     let (method, options) = (Method::default(), PredictorOptions::seeded(seed));
     let quality = cross_validate(method, space, &known, &options, FOLDS, seed)?;
-    let predictor = Predictor::fit(method, space, &known, &options)?.with_threads(threads(None))?;
+    let predictor = Predictor::fit(method, space, &known, &options)?;
     predictor.save(&setting.folder.predictor())?;
 
     let promising = evolve(setting, &latency, budget_s, &predictor, taught, judge.progress)?;
@@ -103,13 +105,15 @@ fn evolve(
     };
     let evaluations = options.evaluations();
     let mut evolution = Evolution::new(&setting.space, options, setting.config.seed)?;
-    let mut predictor = predictor.clone();
+    let threads = Threads::new(threads(None))?;
+    let mut predictor = predictor.clone().with_threads(&threads);
     let run = Search {
         space: &setting.space,
         strategy: &mut evolution,
         accuracy: &mut predictor,
         latency,
         journal: None,
+        threads,
     };
     let bounds = SearchOptions {
         budget_s,

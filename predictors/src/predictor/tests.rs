@@ -77,7 +77,7 @@ fn the_seed_fixes_predictions_whatever_the_threads_and_the_company() {
             Predictor::fit(method, &space, &train, &options).unwrap()
         };
         let expected = fit(1).predictions(&asked).unwrap();
-        let threads = fit(1).with_threads(3).unwrap();
+        let threads = fit(1).with_threads(&Threads::new(3).unwrap());
         assert_eq!(threads.predictions(&asked).unwrap(), expected, "{method}");
         assert_eq!(threads.predictions(&asked[77..79]).unwrap(), expected[77..79], "{method}");
         let accuracies = threads.clone().accuracies(&asked).unwrap();

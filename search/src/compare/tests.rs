@@ -169,21 +169,20 @@ impl Slow {
         Self(BlockSums::new(space, |block| Ok(block.multiply_adds().0 as f64)).unwrap())
     }
 
-    fn latency(sum: f64) -> Latency {
+    fn of_sum(sum: f64) -> Latency {
         let median_s = sum / 1e12;
         Latency { median_s, low_s: 0.9 * median_s, high_s: 1.1 * median_s, relative: 1.0 }
     }
 }
 
 impl LatencyModel for Slow {
-    fn latencies(&self, genotypes: &[Genotype], out: &mut Vec<Latency>) {
-        out.clear();
-        out.extend(genotypes.iter().map(|genotype| Self::latency(self.0.sum(genotype))));
+    fn latency(&self, genotype: &Genotype) -> Latency {
+        Self::of_sum(self.0.sum(genotype))
     }
 
     fn fastest(&self) -> (Genotype, Latency) {
         let (genotype, sum) = self.0.smallest();
-        (genotype, Self::latency(sum))
+        (genotype, Self::of_sum(sum))
     }
 }
 
@@ -205,7 +204,7 @@ impl Macro {
         let known = CsvAccuracy::load(&format!("{},{columns}", file.display()), &space).unwrap();
         let latency = Slow::new(&space);
         let timed = |(genotype, accuracy): (Genotype, f64)| {
-            (Slow::latency(latency.0.sum(&genotype)).high_s, accuracy)
+            (Slow::of_sum(latency.0.sum(&genotype)).high_s, accuracy)
         };
         let mut networks: Vec<(f64, f64)> = known.pairs().into_iter().map(timed).collect();
         networks.sort_by(|a, b| a.0.total_cmp(&b.0));

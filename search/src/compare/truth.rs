@@ -2,14 +2,11 @@
 
 use std::collections::HashMap;
 
-use netfit_predictors::{Latency, LatencyModel};
+use netfit_predictors::LatencyModel;
 use netfit_spaces::{Genotype, Space};
 use serde::Serialize;
 
 use crate::{Evaluated, front};
-
-/// Genotypes timed together.
-const BATCH: usize = 4096;
 
 /// What a perfect search under the budget finds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -40,18 +37,11 @@ impl Truth {
         let known: HashMap<&Genotype, f64> =
             known.iter().map(|(key, value)| (key, *value)).collect();
         let mut feasible = Vec::new();
-        let (mut genotypes, mut latencies) = (space.enumerate(), Vec::new());
-        loop {
-            let batch: Vec<Genotype> = genotypes.by_ref().take(BATCH).collect();
-            if batch.is_empty() {
-                break;
-            }
-            latency.latencies(&batch, &mut latencies);
-            for (genotype, latency) in batch.into_iter().zip(&latencies) {
-                if latency.high_s <= budget_s {
-                    let accuracy = known.get(&genotype).copied().filter(|a| a.is_finite())?;
-                    feasible.push(evaluated(genotype, accuracy, latency));
-                }
+        for genotype in space.enumerate() {
+            let latency = latency.latency(&genotype);
+            if latency.high_s <= budget_s {
+                let accuracy = known.get(&genotype).copied().filter(|a| a.is_finite())?;
+                feasible.push(Evaluated::new(genotype, accuracy, &latency));
             }
         }
         let optimum = feasible.iter().min_by(|a, b| a.better_first(b))?.clone();
@@ -63,9 +53,4 @@ impl Truth {
             lowest_accuracy: points.iter().fold(f64::INFINITY, |low, point| low.min(point.0)),
         })
     }
-}
-
-fn evaluated(genotype: Genotype, accuracy: f64, latency: &Latency) -> Evaluated {
-    let latency_interval_s = [latency.low_s, latency.high_s];
-    Evaluated { genotype, accuracy, latency_s: latency.median_s, latency_interval_s }
 }

@@ -4,13 +4,13 @@
 
 use std::collections::HashSet;
 
-use netfit_predictors::{Accuracy, BlockSums, Latency, LatencyModel};
+use netfit_predictors::{Accuracy, BlockSums, Latency, LatencyModel, Threads};
 use netfit_spaces::{Genotype, Space};
 use proptest::prelude::*;
 
 use super::{STRATEGIES, StrategyOptions, strategy, strategy_with};
 use crate::{
-    Ended, Error, Evaluated, Journal, REWARDS, Reward, Search, SearchOptions, SearchResult,
+    Ended, Error, Evaluated, Filter, Journal, REWARDS, Reward, Search, SearchOptions, SearchResult,
     Strategy, equal_latency, feasible,
 };
 
@@ -25,7 +25,7 @@ impl Counted {
         Self(BlockSums::new(space, |block| Ok(block.multiply_adds().0 as f64)).unwrap())
     }
 
-    fn latency(sum: f64) -> Latency {
+    fn of_sum(sum: f64) -> Latency {
         let median_s = sum / 1e12;
         Latency { median_s, low_s: 0.98 * median_s, high_s: 1.02 * median_s, relative: 1.0 }
     }
@@ -33,20 +33,19 @@ impl Counted {
     /// The latency that a share of the way from the fastest to the slowest network takes.
     fn budget(&self, space: &Space, share: f64) -> f64 {
         let (fast, slow) =
-            (self.fastest().1.high_s, Self::latency(self.0.sum(&space.largest())).high_s);
+            (self.fastest().1.high_s, Self::of_sum(self.0.sum(&space.largest())).high_s);
         fast + share * (slow - fast)
     }
 }
 
 impl LatencyModel for Counted {
-    fn latencies(&self, genotypes: &[Genotype], out: &mut Vec<Latency>) {
-        out.clear();
-        out.extend(genotypes.iter().map(|genotype| Self::latency(self.0.sum(genotype))));
+    fn latency(&self, genotype: &Genotype) -> Latency {
+        Self::of_sum(self.0.sum(genotype))
     }
 
     fn fastest(&self) -> (Genotype, Latency) {
         let (genotype, sum) = self.0.smallest();
-        (genotype, Self::latency(sum))
+        (genotype, Self::of_sum(sum))
     }
 }
 
@@ -91,8 +90,14 @@ fn run(
     options: &SearchOptions,
 ) -> Result<SearchResult, Error> {
     let latency = Counted::new(space);
-    let search =
-        Search { space, strategy, accuracy: &mut Toy::default(), latency: &latency, journal: None };
+    let search = Search {
+        space,
+        strategy,
+        accuracy: &mut Toy::default(),
+        latency: &latency,
+        journal: None,
+        threads: Threads::default(),
+    };
     search.run(options, &mut |_| {})
 }
 
@@ -114,19 +119,14 @@ impl Strategy for Watched<'_> {
         unreachable!("the loop takes offers")
     }
 
-    fn offer(&mut self, most: usize, admit: &mut dyn FnMut(&Genotype) -> bool) {
-        let Self { inner, space, last, .. } = self;
-        let mut taken = 0;
-        last.clear();
-        inner.offer(most, &mut |genotype| {
-            let parsed = space.parse(&genotype.to_string()).unwrap();
+    fn offer(&mut self, most: usize, filter: &Filter<'_>) -> Vec<Genotype> {
+        self.last = self.inner.offer(most, filter);
+        assert!(self.last.len() <= most, "no more than were asked for");
+        for genotype in &self.last {
+            let parsed = self.space.parse(&genotype.to_string()).unwrap();
             assert_eq!(parsed, *genotype, "canonical and in the space");
-            assert!(taken < most, "no more than were asked for");
-            last.push(genotype.clone());
-            let admitted = admit(genotype);
-            taken += usize::from(admitted);
-            admitted
-        });
+        }
+        self.last.clone()
     }
 
     fn tell(&mut self, evaluated: &[Evaluated]) {
@@ -216,7 +216,8 @@ fn a_search_that_was_cut_off_resumes_to_the_same_end() {
             let mut journal = Journal::open(&path, &space).unwrap();
             let mut strategy = strategy(name, &space, 5).unwrap();
             let (strategy, journal) = (strategy.as_mut(), Some(&mut journal));
-            Search { space: &space, strategy, accuracy, latency: &latency, journal }
+            let threads = Threads::new(2).unwrap();
+            Search { space: &space, strategy, accuracy, latency: &latency, journal, threads }
                 .run(&bounds, &mut |_| {})
         };
         let cut = go(&mut Toy { fails_after: Some(230), ..Toy::default() }).unwrap_err();
@@ -268,10 +269,8 @@ fn random_search_ends_with_the_space_and_finds_its_optimum() {
     let latency = Counted::new(&space);
     let bounds = options(latency.budget(&space, 0.5), 100_000);
     let result = named(&space, "random", 0, &bounds);
-    let (mut all, mut latencies) = (space.enumerate().collect::<Vec<_>>(), Vec::new());
-    latency.latencies(&all, &mut latencies);
-    let mut latencies = latencies.iter();
-    all.retain(|_| latencies.next().unwrap().high_s <= bounds.budget_s);
+    let feasible = |genotype: &Genotype| latency.latency(genotype).high_s <= bounds.budget_s;
+    let all: Vec<Genotype> = space.enumerate().filter(feasible).collect();
     assert_eq!((result.evaluations, result.proposals), (all.len(), 6561));
     assert_eq!(result.ended, Ended::Exhausted);
     let best = all.iter().map(Toy::accuracy).fold(0.0, f64::max);
@@ -374,11 +373,9 @@ proptest! {
         prop_assert_eq!(&drawn, &feasible(&space, &latency, budget_s, 20, seed).unwrap());
         let distinct: HashSet<_> = drawn.iter().collect();
         prop_assert!(distinct.len() == drawn.len() && drawn.len() <= 20 && !drawn.is_empty());
-        let mut latencies = Vec::new();
-        latency.latencies(&drawn, &mut latencies);
-        prop_assert!(latencies.iter().all(|latency| latency.high_s <= budget_s));
-        let target = latencies[0].median_s;
+        prop_assert!(drawn.iter().all(|genotype| latency.latency(genotype).high_s <= budget_s));
+        let target = latency.latency(&drawn[0]).median_s;
         let near = equal_latency(&space, &latency, budget_s, target, 20, &[], seed).unwrap();
-        prop_assert_eq!(Counted::latency(latency.0.sum(&near)).median_s.to_bits(), target.to_bits());
+        prop_assert_eq!(Counted::of_sum(latency.0.sum(&near)).median_s.to_bits(), target.to_bits());
     }
 }

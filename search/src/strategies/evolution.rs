@@ -1,9 +1,15 @@
 //! The evolutionary search of Once-for-All.
 
+use std::{collections::HashSet, ops::Range};
+
+use netfit_predictors::Threads;
 use netfit_spaces::{ChoiceKind, Genotype, Random, Space};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Evaluated, Result, Strategy};
+use crate::{Error, Evaluated, Filter, Result, Strategy};
+
+/// Children that are looked for in a row, with random numbers of their own.
+const BROOD: usize = 10;
 
 /// How [`Evolution`] searches.
 ///
@@ -16,7 +22,7 @@ use crate::{Error, Evaluated, Result, Strategy};
 /// | `layer_rate` | 0.1 | probability that a layer's choices are drawn again |
 /// | `depth_rate` | 0.1 | the same of a stage's depth |
 /// | `resolution_rate` | 0.5 | the same of the resolution |
-/// | `tries` | 100 | proposals for each child before a generation is closed as it is |
+/// | `tries` | 100 | proposals for each child before its generation does without it |
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvolutionOptions {
@@ -34,7 +40,7 @@ pub struct EvolutionOptions {
     pub depth_rate: f64,
     /// Probability that the resolution is drawn again.
     pub resolution_rate: f64,
-    /// Proposals for each child before a generation is closed as it is.
+    /// Proposals for each child before its generation does without it.
     pub tries: usize,
 }
 
@@ -79,20 +85,27 @@ impl EvolutionOptions {
 ///
 /// A generation's parents are the best of the parents before and their children. Departures: a child that is known
 /// already is no child; a crossing that is known or over the budget is mutated before two others are crossed, since
-/// parents that have grown alike cross to what is known; where children are hard to find a generation is closed with
-/// those that it has, so no loop is without bound; the last generation counts.
+/// parents that have grown alike cross to what is known; a child that is hard to find is done without, so no loop is
+/// without bound; the last generation counts. Children are looked for in broods of ten, each with random numbers of its
+/// own: any number of threads finds the same.
 pub struct Evolution {
     space: Space,
     options: EvolutionOptions,
-    random: Random,
+    seed: u64,
     /// 0: the random start.
     generation: usize,
     parents: Vec<Evaluated>,
     children: Vec<Evaluated>,
-    /// Of the children, how many came by mutation.
-    mutants: usize,
-    /// Proposals in this generation.
-    proposed: usize,
+    /// Children of this generation that were looked for, found or not.
+    sought: usize,
+    /// Streams of random numbers so far.
+    streams: u64,
+}
+
+/// Some children of a generation, by number: the first ones are mutants, the others crossings.
+struct Brood {
+    children: Range<usize>,
+    random: Random,
 }
 
 impl Evolution {
@@ -105,42 +118,99 @@ impl Evolution {
         Ok(Self {
             space: space.clone(),
             options,
-            random: Random::new(seed, "strategy/evolution"),
+            seed,
             generation: 0,
             parents: Vec::new(),
             children: Vec::new(),
-            mutants: 0,
-            proposed: 0,
+            sought: 0,
+            streams: 0,
         })
     }
 
-    /// Whether this generation has had all the proposals that it gets.
-    fn tired(&self) -> bool {
-        self.proposed >= self.options.tries.saturating_mul(self.options.population)
-    }
-
-    fn complete(&self) -> bool {
-        let someone = !(self.children.is_empty() && self.parents.is_empty());
-        self.children.len() >= self.options.population || (self.tired() && someone)
-    }
-
+    /// Makes the best of this generation the parents of the next; where there are none at all, starts again.
     fn next_generation(&mut self) {
+        self.sought = 0;
         let mut pool = std::mem::take(&mut self.parents);
         pool.append(&mut self.children);
+        if pool.is_empty() {
+            return;
+        }
         pool.sort_by(Evaluated::better_first);
         let share = self.options.parents * self.options.population as f64;
         pool.truncate((share.round() as usize).max(1));
-        self.parents = pool;
-        (self.generation, self.mutants, self.proposed) = (self.generation + 1, 0, 0);
+        (self.parents, self.generation) = (pool, self.generation + 1);
     }
 
-    fn parent(&mut self) -> usize {
-        self.random.below(self.parents.len())
+    fn stream(&mut self) -> Random {
+        self.streams += 1;
+        Random::at(self.seed, "strategy/evolution", &[self.streams])
     }
 
-    fn mutate(&mut self, genotype: &Genotype) -> Genotype {
+    /// The next `most` children of this generation, or as many as it still has.
+    fn broods(&mut self, most: usize) -> Vec<Brood> {
+        let first = self.sought;
+        self.sought = self.options.population.min(first.saturating_add(most));
+        let mut broods = Vec::new();
+        for start in (first..self.sought).step_by(BROOD) {
+            let children = start..self.sought.min(start + BROOD);
+            broods.push(Brood { children, random: self.stream() });
+        }
+        broods
+    }
+
+    /// A brood's children that were found, with their numbers.
+    fn raise(&self, brood: &Brood, filter: &Filter<'_>) -> Vec<(usize, Genotype)> {
+        let mut random = brood.random.clone();
+        let mut child = |number: usize| {
+            let found = self.child(number, &mut random, &|genotype| filter.fits(genotype));
+            found.map(|genotype| (number, genotype))
+        };
+        brood.children.clone().filter_map(&mut child).collect()
+    }
+
+    /// The first proposal that fits; none among [`EvolutionOptions::tries`].
+    fn child(
+        &self,
+        number: usize,
+        random: &mut Random,
+        fits: &dyn Fn(&Genotype) -> bool,
+    ) -> Option<Genotype> {
+        let EvolutionOptions { population, mutated, tries, .. } = self.options;
+        let mutant = number < (mutated * population as f64).round() as usize;
+        let mut refused = None;
+        for _ in 0..tries {
+            let mended = refused.is_some();
+            let child = self.proposal(mutant, refused.take(), random);
+            if fits(&child) {
+                return Some(child);
+            }
+            if !mutant && !mended {
+                refused = Some(child);
+            }
+        }
+        None
+    }
+
+    /// A proposal for a child; `refused` is the crossing that was refused last.
+    fn proposal(&self, mutant: bool, refused: Option<Genotype>, random: &mut Random) -> Genotype {
+        match (self.generation, mutant, refused) {
+            (0, ..) => self.space.sample(random),
+            (_, true, _) => self.mutate(self.parent(random), random),
+            (_, false, Some(crossing)) => self.mutate(&crossing, random),
+            (_, false, None) => {
+                let (a, b) = (self.parent(random), self.parent(random));
+                self.space.crossover(a, b, random)
+            }
+        }
+    }
+
+    fn parent(&self, random: &mut Random) -> &Genotype {
+        &self.parents[random.below(self.parents.len())].genotype
+    }
+
+    fn mutate(&self, genotype: &Genotype, random: &mut Random) -> Genotype {
         let EvolutionOptions { layer_rate, depth_rate, resolution_rate, .. } = self.options;
-        self.space.mutate(genotype, &mut self.random, |kind| match kind {
+        self.space.mutate(genotype, random, |kind| match kind {
             ChoiceKind::Resolution => resolution_rate,
             ChoiceKind::Depth { .. } => depth_rate,
             ChoiceKind::Kernel { .. }
@@ -152,62 +222,42 @@ impl Evolution {
         })
     }
 
-    fn cross(&mut self) -> Genotype {
-        let (a, b) = (self.parent(), self.parent());
-        let (a, b) = (&self.parents[a].genotype, &self.parents[b].genotype);
-        self.space.crossover(a, b, &mut self.random)
-    }
-
-    /// The next proposal of this generation; `refused` is the crossing that was refused last.
-    fn child(&mut self, mutant: bool, refused: Option<Genotype>) -> Genotype {
-        match (self.generation, mutant, refused) {
-            (0, ..) => self.space.sample(&mut self.random),
-            (_, true, _) => {
-                let parent = self.parent();
-                let parent = self.parents[parent].genotype.clone();
-                self.mutate(&parent)
+    /// Each of the found once: of two alike the later one is looked for again.
+    fn distinct(&mut self, found: Vec<(usize, Genotype)>, filter: &Filter<'_>) -> Vec<Genotype> {
+        let (mut known, mut children) = (HashSet::new(), Vec::with_capacity(found.len()));
+        for (number, genotype) in found {
+            let child = if known.contains(&genotype) {
+                let mut random = self.stream();
+                self.child(number, &mut random, &|other| {
+                    !known.contains(other) && filter.fits(other)
+                })
+            } else {
+                Some(genotype)
+            };
+            if let Some(child) = child {
+                known.insert(child.clone());
+                children.push(child);
             }
-            (_, false, Some(crossing)) => self.mutate(&crossing),
-            (_, false, None) => self.cross(),
         }
+        children
     }
 }
 
 impl Strategy for Evolution {
     fn ask(&mut self, most: usize) -> Vec<Genotype> {
-        let mut asked = Vec::new();
-        self.offer(most, &mut |genotype| {
-            asked.push(genotype.clone());
-            true
-        });
-        asked
+        self.offer(most, &Filter::new(&|_| true, &Threads::default()))
     }
 
-    fn offer(&mut self, most: usize, admit: &mut dyn FnMut(&Genotype) -> bool) {
-        if self.complete() {
+    fn offer(&mut self, most: usize, filter: &Filter<'_>) -> Vec<Genotype> {
+        if self.sought >= self.options.population {
             self.next_generation();
         }
         if self.generation > self.options.generations {
-            return;
+            return Vec::new();
         }
-        let EvolutionOptions { population, mutated, .. } = self.options;
-        let mutants = (mutated * population as f64).round() as usize;
-        let mut missing = most.min(population - self.children.len());
-        let mut refused = None;
-        while missing > 0 {
-            let mutant = self.generation > 0 && self.mutants < mutants;
-            let mended = refused.is_some();
-            let child = self.child(mutant, refused.take());
-            self.proposed += 1;
-            if admit(&child) {
-                self.mutants += usize::from(mutant);
-                missing -= 1;
-            } else if self.tired() {
-                return;
-            } else if !mutant && !mended {
-                refused = Some(child);
-            }
-        }
+        let broods = self.broods(most);
+        let found = filter.threads().map(&broods, |brood| self.raise(brood, filter));
+        self.distinct(found.into_iter().flatten().collect(), filter)
     }
 
     fn tell(&mut self, evaluated: &[Evaluated]) {
@@ -245,15 +295,64 @@ mod tests {
         evolution.tell(&rest);
         start.extend(rest);
         start.sort_by(Evaluated::better_first);
-        // As the loop does: some children are refused, each genotype is taken once.
-        let (mut offered, mut taken) = (0, HashSet::new());
-        evolution.offer(50, &mut |child| {
-            offered += 1;
-            offered % 3 > 0 && taken.insert(child.clone())
-        });
+        assert_eq!(evolution.offer(50, &Filter::new(&|_| true, &Threads::default())).len(), 20);
         assert_eq!(evolution.parents, start[..5]);
-        assert_eq!((taken.len(), evolution.mutants), (20, 10));
-        assert!(offered >= 29, "{offered}");
+    }
+
+    #[test]
+    fn the_second_half_of_a_generation_are_crossings() {
+        let space = Space::preset("ofa-28").unwrap();
+        // Nothing mutates: a mutant is its parent, which is known.
+        let (layer_rate, depth_rate, resolution_rate) = (0.0, 0.0, 0.0);
+        let options = EvolutionOptions {
+            population: 20,
+            layer_rate,
+            depth_rate,
+            resolution_rate,
+            ..EvolutionOptions::default()
+        };
+        let mut evolution = Evolution::new(&space, options, 0).unwrap();
+        let start = scored(evolution.ask(20));
+        evolution.tell(&start);
+        let new = |genotype: &Genotype| start.iter().all(|known| known.genotype != *genotype);
+        let (threads, asked) = (Threads::default(), 20);
+        let filter = Filter::new(&new, &threads);
+        let children = evolution.offer(asked, &filter);
+        assert_eq!(children.len(), 10);
+        assert!(filter.refused() >= 10 * 100);
+        for child in &children {
+            for (place, value) in child.values().iter().enumerate() {
+                let of_parent = |known: &Evaluated| known.genotype.values()[place] == *value;
+                assert!(*value == 0 || evolution.parents.iter().any(of_parent), "{child}");
+            }
+        }
+    }
+
+    #[test]
+    fn any_number_of_threads_finds_the_same_children_and_each_once() {
+        let space = Space::preset("nas-bench-macro").unwrap();
+        let children = |threads: usize| {
+            let options = EvolutionOptions { population: 60, ..EvolutionOptions::default() };
+            let mut evolution = Evolution::new(&space, options, 7).unwrap();
+            let threads = Threads::new(threads).unwrap();
+            let mut all = Vec::new();
+            for _ in 0..4 {
+                // Some are refused, and none is taken twice.
+                let taken: HashSet<Genotype> = all.iter().cloned().collect();
+                let fits =
+                    |genotype: &Genotype| genotype.values()[0] < 2 && !taken.contains(genotype);
+                let found = evolution.offer(60, &Filter::new(&fits, &threads));
+                evolution.tell(&scored(found.clone()));
+                all.extend(found);
+            }
+            all
+        };
+        let one = children(1);
+        assert!(one.len() > 200, "{}", one.len());
+        assert_eq!(one.iter().collect::<HashSet<_>>().len(), one.len());
+        for threads in [2, 5] {
+            assert_eq!(children(threads), one, "{threads} threads");
+        }
     }
 
     #[test]

@@ -26,6 +26,9 @@ pub use proxyless::{ProxylessR, ProxylessROptions};
 pub use random::RandomSearch;
 pub use tunas::{Tunas, TunasOptions};
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use netfit_predictors::Threads;
 use netfit_spaces::{Genotype, Space};
 
 use crate::{Error, Evaluated, Result, Reward};
@@ -47,15 +50,47 @@ pub trait Strategy {
     /// network that was not proposed: the fastest one, where nothing else was found within the budget.
     fn tell(&mut self, evaluated: &[Evaluated]);
 
-    /// Offers genotypes to `admit`, which takes those that are feasible and new, until it has taken `most` or the
-    /// strategy wants to hear first what became of them. Nothing offered: as nothing asked.
+    /// The same, for a search that says beforehand what it would take. No proposal at all, refused ones included: the
+    /// strategy has no more.
     ///
-    /// By default what [`Strategy::ask`] proposes is offered once. A strategy whose proposals do not hang on each
-    /// other goes on, so that the networks that are scored together are as many as were asked for.
-    fn offer(&mut self, most: usize, admit: &mut dyn FnMut(&Genotype) -> bool) {
-        for genotype in self.ask(most) {
-            admit(&genotype);
+    /// By default what [`Strategy::ask`] proposes. A strategy whose proposals do not hang on each other looks for some
+    /// that fit, so that the networks that are scored together are as many as were asked for.
+    fn offer(&mut self, most: usize, filter: &Filter<'_>) -> Vec<Genotype> {
+        let _ = filter;
+        self.ask(most)
+    }
+}
+
+/// Which genotypes a search would take, and the threads on which to look for them.
+pub struct Filter<'a> {
+    fits: &'a (dyn Fn(&Genotype) -> bool + Sync),
+    threads: &'a Threads,
+    refused: AtomicUsize,
+}
+
+impl<'a> Filter<'a> {
+    /// What `fits` takes: genotypes that are feasible and new.
+    pub fn new(fits: &'a (dyn Fn(&Genotype) -> bool + Sync), threads: &'a Threads) -> Self {
+        Self { fits, threads, refused: AtomicUsize::new(0) }
+    }
+
+    /// Whether the search would take a proposal; counts those that it would not.
+    pub fn fits(&self, genotype: &Genotype) -> bool {
+        let fits = (self.fits)(genotype);
+        if !fits {
+            self.refused.fetch_add(1, Ordering::Relaxed);
         }
+        fits
+    }
+
+    /// The threads.
+    pub fn threads(&self) -> &Threads {
+        self.threads
+    }
+
+    /// Proposals that it refused.
+    pub fn refused(&self) -> usize {
+        self.refused.load(Ordering::Relaxed)
     }
 }
 

@@ -1,0 +1,95 @@
+//! The threads that the parts of a program share.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::{Error, Result};
+
+/// So many threads, the caller's among them. A clone shares them: what works in turn then finds them awake.
+///
+/// By default the caller's alone.
+#[derive(Clone, Debug, Default)]
+pub struct Threads {
+    others: Option<Arc<ThreadPool>>,
+}
+
+impl Threads {
+    /// `count` threads; the caller's alone for 0 and 1.
+    ///
+    /// # Errors
+    /// Threads that cannot be started.
+    pub fn new(count: usize) -> Result<Self> {
+        if count < 2 {
+            return Ok(Self::default());
+        }
+        let pool = ThreadPoolBuilder::new().num_threads(count - 1).build();
+        let pool =
+            pool.map_err(|source| Error::Threads { threads: count, source: Box::new(source) })?;
+        Ok(Self { others: Some(Arc::new(pool)) })
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        1 + self.others.as_ref().map_or(0, |pool| pool.current_num_threads())
+    }
+
+    /// What `work` makes of each item, in the order of the items.
+    pub fn map<T: Sync, U: Send>(&self, items: &[T], work: impl Fn(&T) -> U + Sync) -> Vec<U> {
+        let mut made: Vec<Option<U>> = items.iter().map(|_| None).collect();
+        let jobs = Mutex::new(items.iter().zip(&mut made));
+        let mut rooms = vec![(); self.count().min(items.len())];
+        self.run(&mut rooms, |()| {
+            while let Some((item, place)) = next(&jobs) {
+                *place = Some(work(item));
+            }
+        });
+        made.into_iter().flatten().collect()
+    }
+
+    /// Calls `work` once on each of as many threads as there are rooms, each with a room of its own.
+    pub(crate) fn run<R: Send>(&self, rooms: &mut [R], work: impl Fn(&mut R) + Sync) {
+        let Some((first, rest)) = rooms.split_first_mut() else { return };
+        match &self.others {
+            Some(pool) if !rest.is_empty() => pool.in_place_scope(|scope| {
+                for room in rest.iter_mut().take(pool.current_num_threads()) {
+                    scope.spawn(|_| work(room));
+                }
+                work(first);
+            }),
+            _ => work(first),
+        }
+    }
+}
+
+/// The next of the jobs that threads share.
+pub(crate) fn next<I: Iterator>(jobs: &Mutex<I>) -> Option<I::Item> {
+    jobs.lock().unwrap_or_else(PoisonError::into_inner).next()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn items_keep_their_order_on_any_number_of_threads() {
+        for count in [0, 1, 2, 5] {
+            let threads = Threads::new(count).unwrap();
+            assert_eq!(threads.count(), count.max(1));
+            for items in [0, 1, 3, 100] {
+                let items: Vec<usize> = (0..items).collect();
+                let squares: Vec<usize> = items.iter().map(|item| item * item).collect();
+                assert_eq!(threads.map(&items, |item| item * item), squares);
+            }
+        }
+    }
+
+    #[test]
+    fn each_thread_has_a_room_of_its_own() {
+        let threads = Threads::new(3).unwrap();
+        let mut rooms = [0; 3];
+        threads.run(&mut rooms, |room| *room += 1);
+        assert_eq!(rooms, [1; 3]);
+    }
+}
