@@ -1,17 +1,36 @@
 //! The threads that the parts of a program share.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::{Error, Result};
 
-/// So many threads, the caller's among them. A clone shares them: what works in turn then finds them awake.
+/// How long threads stay awake for more work. To wake one takes up to a fifth of a millisecond on a virtual machine, and
+/// in two milliseconds a search makes a generation and scores it.
+const AWAKE: Duration = Duration::from_millis(1);
+
+/// So many threads, the caller's among them. A clone shares them: what works in turn finds them awake.
 ///
 /// By default the caller's alone.
 #[derive(Clone, Debug, Default)]
 pub struct Threads {
-    others: Option<Arc<ThreadPool>>,
+    others: Option<Arc<Others>>,
+}
+
+/// All threads but the caller's.
+#[derive(Debug)]
+struct Others {
+    pool: ThreadPool,
+    /// How often there was work.
+    calls: Arc<AtomicUsize>,
 }
 
 impl Threads {
@@ -26,12 +45,12 @@ impl Threads {
         let pool = ThreadPoolBuilder::new().num_threads(count - 1).build();
         let pool =
             pool.map_err(|source| Error::Threads { threads: count, source: Box::new(source) })?;
-        Ok(Self { others: Some(Arc::new(pool)) })
+        Ok(Self { others: Some(Arc::new(Others { pool, calls: Arc::default() })) })
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        1 + self.others.as_ref().map_or(0, |pool| pool.current_num_threads())
+        1 + self.others.as_ref().map_or(0, |others| others.pool.current_num_threads())
     }
 
     /// What `work` makes of each item, in the order of the items.
@@ -47,18 +66,51 @@ impl Threads {
         made.into_iter().flatten().collect()
     }
 
-    /// Calls `work` once on each of as many threads as there are rooms, each with a room of its own.
+    /// Calls `work` once for each room, each on a thread of its own as far as there are so many.
     pub(crate) fn run<R: Send>(&self, rooms: &mut [R], work: impl Fn(&mut R) + Sync) {
         let Some((first, rest)) = rooms.split_first_mut() else { return };
         match &self.others {
-            Some(pool) if !rest.is_empty() => pool.in_place_scope(|scope| {
-                for room in rest.iter_mut().take(pool.current_num_threads()) {
-                    scope.spawn(|_| work(room));
-                }
-                work(first);
-            }),
+            Some(others) if !rest.is_empty() => {
+                others.call();
+                let working = AtomicUsize::new(rest.len());
+                others.pool.in_place_scope(|scope| {
+                    for room in rest {
+                        scope.spawn(|_| {
+                            work(room);
+                            working.fetch_sub(1, Ordering::Release);
+                        });
+                    }
+                    work(first);
+                    wait_awake(|| working.load(Ordering::Acquire) == 0);
+                });
+                others.stay_awake();
+            }
             _ => work(first),
         }
+    }
+}
+
+impl Others {
+    /// Ends their waiting.
+    fn call(&self) {
+        self.calls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Has them wait for more work without falling asleep.
+    fn stay_awake(&self) {
+        let known = self.calls.load(Ordering::Relaxed);
+        for _ in 0..self.pool.current_num_threads() {
+            let calls = self.calls.clone();
+            self.pool.spawn(move || wait_awake(|| calls.load(Ordering::Relaxed) != known));
+        }
+    }
+}
+
+/// Waits for what should come soon.
+fn wait_awake(has_come: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !has_come() && start.elapsed() < AWAKE {
+        thread::yield_now();
     }
 }
 

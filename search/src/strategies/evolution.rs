@@ -1,7 +1,8 @@
 //! The evolutionary search of Once-for-All.
 
-use std::{collections::HashSet, ops::Range};
+use std::ops::Range;
 
+use indexmap::IndexSet;
 use netfit_predictors::Threads;
 use netfit_spaces::{ChoiceKind, Genotype, Random, Space};
 use serde::{Deserialize, Serialize};
@@ -224,22 +225,18 @@ impl Evolution {
 
     /// Each of the found once: of two alike the later one is looked for again.
     fn distinct(&mut self, found: Vec<(usize, Genotype)>, filter: &Filter<'_>) -> Vec<Genotype> {
-        let (mut known, mut children) = (HashSet::new(), Vec::with_capacity(found.len()));
+        let mut children = IndexSet::new();
         for (number, genotype) in found {
-            let child = if known.contains(&genotype) {
+            if children.contains(&genotype) {
+                let new = |other: &Genotype| !children.contains(other) && filter.fits(other);
                 let mut random = self.stream();
-                self.child(number, &mut random, &|other| {
-                    !known.contains(other) && filter.fits(other)
-                })
+                let another = self.child(number, &mut random, &new);
+                children.extend(another);
             } else {
-                Some(genotype)
-            };
-            if let Some(child) = child {
-                known.insert(child.clone());
-                children.push(child);
+                children.insert(genotype);
             }
         }
-        children
+        children.into_iter().collect()
     }
 }
 
