@@ -1,10 +1,11 @@
 //! The file of a predictor: safetensors. The header says of which space it is; weights of perceptrons are tensors, and
-//! one tensor of bytes holds all other models as JSON.
+//! one tensor of bytes holds all other models as JSON. A checksum of all tensors is in the header: trees that were edited
+//! could lead anywhere.
 
 use std::{collections::HashMap, io::Write as _, path::Path};
 
 use atomic_write_file::AtomicWriteFile;
-use netfit_spaces::Space;
+use netfit_spaces::{Space, short_hash};
 use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -25,6 +26,8 @@ const FORMAT: &str = "netfit-predictor-2";
 const FIRST_FORMAT: &str = "netfit-predictor-1";
 /// Key of the header's JSON.
 const KEY: &str = "netfit";
+/// Key of the header's checksum; the first files of this version have none.
+const CHECKSUM: &str = "checksum";
 /// The tensor of bytes.
 const STATE: &str = "state";
 /// Larger files are no predictors.
@@ -122,7 +125,11 @@ impl Predictor {
             space_name: self.space.name().to_owned(),
             networks: self.networks,
         };
-        let metadata = HashMap::from([(KEY.to_owned(), serde_json::to_string(&identity)?)]);
+        let named = tensors.iter().map(|(name, _, _, data)| (&**name, &**data));
+        let metadata = HashMap::from([
+            (KEY.to_owned(), serde_json::to_string(&identity)?),
+            (CHECKSUM.to_owned(), checksum(named.collect())),
+        ]);
         let mut views = Vec::with_capacity(tensors.len());
         for (name, kind, shape, data) in &tensors {
             views.push((name, TensorView::new(*kind, shape.clone(), data)?));
@@ -165,8 +172,24 @@ impl Predictor {
             let mlp = perceptron.restore(space, identity.networks, &tensors, "").map_err(fail)?;
             return Ok(mlp.into());
         }
-        restore(space, identity.networks, &tensors).map_err(fail)
+        let predictor = restore(space, identity.networks, &tensors).map_err(fail)?;
+        let known = metadata.metadata().as_ref().and_then(|entries| entries.get(CHECKSUM));
+        let all = tensors.tensors();
+        let found = checksum(all.iter().map(|(name, view)| (&**name, view.data())).collect());
+        match known {
+            Some(known) if *known != found => {
+                Err(fail(format!("damaged (checksum {found}, expected {known})")))
+            }
+            _ => Ok(predictor),
+        }
     }
+}
+
+/// A hash of tensors with their names.
+fn checksum(mut tensors: Vec<(&str, &[u8])>) -> String {
+    tensors.sort_unstable();
+    let parts = tensors.iter().flat_map(|(name, data)| [name.as_bytes(), data]);
+    short_hash(parts.collect::<Vec<_>>().concat())
 }
 
 impl Mlp {

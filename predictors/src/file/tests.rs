@@ -29,6 +29,21 @@ fn every_predictor_is_read_back_as_it_was_written() {
     }
 }
 
+#[test]
+fn trees_that_were_edited_are_refused() {
+    let space = Space::preset("nas-bench-macro").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("predictor.safetensors");
+    fitted(Method::RandomForest, &space).save(&path).unwrap();
+    let mut data = std::fs::read(&path).unwrap();
+    let child = b"\"true_child\":1";
+    let at = data.windows(child.len()).position(|part| part == child).unwrap() + child.len() - 1;
+    data[at] = b'0';
+    std::fs::write(&path, &data).unwrap();
+    let message = Predictor::load(&path, &space).unwrap_err().to_string();
+    assert!(message.contains("damaged (checksum") && message.contains("hint:"), "{message}");
+}
+
 /// As the first version wrote it.
 #[test]
 fn files_of_the_first_version_are_read() {
