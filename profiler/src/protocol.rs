@@ -41,6 +41,9 @@ pub struct Protocol {
     /// Relative drift of the machine's speed that is too much, if it is an outlier among the drifts too: the first calls
     /// of small models wander by themselves.
     pub drift: f64,
+    /// Seconds of repetitions after which such a drift is taken for the machine's speed: what was measured before it is
+    /// thrown away in its place.
+    pub settle_s: f64,
     /// Cores in use by other processes that are too many.
     pub load: f64,
     /// Relative change of the processor's frequency that is too much.
@@ -55,8 +58,8 @@ pub struct Protocol {
 
 impl Default for Protocol {
     /// 3 to 8 rounds to a standard error of 1.5 %; bursts of 8 calls or 10 ms that do not count, then of 1 call or
-    /// 6 ms, and 50 ms more to have them on an unshared core; outliers beyond 5 deviations and 3 %, 25 % of drift, 0.15
-    /// cores of load, 10 % of frequency; 3 repeats or 20 s, 10 % accepted.
+    /// 6 ms, and 50 ms more to have them on an unshared core; outliers beyond 5 deviations and 3 %, 25 % of drift that
+    /// settles in 4 s, 0.15 cores of load, 10 % of frequency; 3 repeats or 20 s, 10 % accepted.
     fn default() -> Self {
         Self {
             rounds: 3,
@@ -70,6 +73,7 @@ impl Default for Protocol {
             deviations: 5.0,
             tolerance: 0.03,
             drift: 0.25,
+            settle_s: 4.0,
             load: 0.15,
             frequency: 0.1,
             repeats: 3,
@@ -151,17 +155,18 @@ impl Protocol {
         }
         progress(done, wanted);
         let mut bursts = Bursts::new(samples);
-        let repeated = self.repeat(&mut bursts, models.len(), random, &mut round)?;
+        let repeated = self.repeat(&mut bursts, (models.len(), done), random, &mut round)?;
         Ok(self.judge(&bursts, models.len(), repeated))
     }
 
-    /// Measures again what looks disturbed; tells what was, by why. A load or a drift may pass: it is waited for as long
-    /// as `repeats` times all bursts take, or `wait_s`. Bursts that are disturbed one by one are repeated so often.
-    /// Bursts that shared their core but look right are repeated no longer than all bursts take once.
+    /// Measures again what looks disturbed, until each model has a burst for each of so many rounds; tells what was thrown
+    /// away, by why. A load or a drift may pass: it is waited for as long as `repeats` times all bursts take, or `wait_s`;
+    /// a drift that has not passed after `settle_s` is the machine's speed. Bursts that are disturbed one by one are
+    /// repeated so often. Bursts that shared their core but look right are repeated no longer than all bursts take once.
     fn repeat(
         &self,
         bursts: &mut Bursts,
-        models: usize,
+        (models, rounds): (usize, usize),
         random: &mut Random,
         round: &mut Round<'_>,
     ) -> Result<BTreeMap<String, usize>> {
@@ -171,8 +176,7 @@ impl Protocol {
         let all_s: f64 = seconds(&first);
         let each_s = all_s / first.len() as f64;
         let most_s = (self.repeats as f64 * all_s).max(self.wait_s);
-        let mut spent_s = 0.0;
-        let mut single = 0;
+        let (mut spent_s, mut pass_s, mut drifting_s, mut single) = (0.0, 0.0, 0.0, 0);
         loop {
             let mut found = self.disturbances(bursts, models);
             if spent_s >= all_s {
@@ -180,24 +184,35 @@ impl Protocol {
                     *why = why.filter(|why| *why != Disturbance::Shared);
                 }
             }
-            let bad = bursts.counting().into_iter().zip(&found);
-            let mut again: Vec<usize> =
-                bad.filter_map(|(sample, why)| why.map(|_| sample.model)).collect();
-            let passing = [Disturbance::Load, Disturbance::Shared, Disturbance::Drift];
-            single += usize::from(!found.iter().flatten().any(|why| passing.contains(why)));
+            let any = |of: &[Disturbance]| found.iter().flatten().any(|why| of.contains(why));
+            drifting_s = if any(&[Disturbance::Drift]) { drifting_s + pass_s } else { 0.0 };
+            if drifting_s > self.settle_s {
+                let before = bursts.start_again();
+                *repeated.entry(Disturbance::Drift.name().to_owned()).or_default() += before;
+                (drifting_s, pass_s) = (0.0, 0.0);
+                continue;
+            }
+            single +=
+                usize::from(!any(&[Disturbance::Load, Disturbance::Shared, Disturbance::Drift]));
+            let mut again = bursts.missing(&found, models, rounds);
             while again.len() < LEAST.max(models / 4) && !again.is_empty() {
                 again.push(random.below(models));
             }
             let cost_s = again.len() as f64 * each_s;
-            if again.is_empty() || spent_s + cost_s > most_s || single > self.repeats {
+            let stop = spent_s + cost_s > most_s || single > self.repeats;
+            if stop && !again.is_empty() {
                 return Ok(repeated);
             }
             for why in found.iter().flatten() {
                 *repeated.entry(why.name().to_owned()).or_default() += 1;
             }
             bursts.retain(&found.iter().map(Option::is_none).collect::<Vec<_>>());
+            if again.is_empty() {
+                return Ok(repeated);
+            }
             let fresh = round(&again, random)?;
-            spent_s += seconds(&fresh).max(cost_s);
+            pass_s = seconds(&fresh).max(cost_s);
+            spent_s += pass_s;
             bursts.extend(fresh);
         }
     }
@@ -307,6 +322,24 @@ mod tests {
         assert!((20..30).contains(&sitting.repeated["drift"]), "{:?}", sitting.repeated);
         assert_eq!(sitting.disturbed, 0);
         assert!(error(&sitting, &device, &networks) < 0.015);
+    }
+
+    #[test]
+    fn a_drift_that_lasts_is_the_machine_s_speed() {
+        let mut device = FakeDevice::new(1);
+        device.noise = 0.01;
+        let (networks, models) = loaded(&mut device, 12);
+        device.disturbances = vec![(36..100_000, 1.5)];
+        let protocol = Protocol { settle_s: 0.5, ..Protocol::default() };
+        let sitting = measure(&mut device, &models, &protocol);
+        assert_eq!(sitting.disturbed, 0, "{:?}", sitting.repeated);
+        let slow =
+            |sample: &Sample| sample.seconds > 1.25 * device.network_s(&networks[sample.model]);
+        assert!(sitting.samples.iter().all(slow));
+        assert!((0..12).all(|model| {
+            sitting.samples.iter().filter(|sample| sample.model == model).count() >= 3
+        }));
+        assert!(error(&sitting, &device, &networks) < 0.02);
     }
 
     #[test]
