@@ -13,8 +13,8 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::{Error, Result};
 
-/// How long threads stay awake for more work. To wake one takes up to a fifth of a millisecond on a virtual machine, and
-/// in two milliseconds a search makes a generation and scores it.
+/// How long threads stay awake for more work: a search has some for them every half millisecond, and to wake one takes a
+/// tenth of a millisecond or more on a virtual machine.
 const AWAKE: Duration = Duration::from_millis(1);
 
 /// So many threads, the caller's among them. A clone shares them: what works in turn finds them awake.
