@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn a_generation_is_half_mutants_of_the_best_quarter() {
+    fn the_best_quarter_are_the_parents_of_a_whole_generation() {
         let space = Space::preset("ofa-28").unwrap();
         let options = EvolutionOptions { population: 20, generations: 1, ..Default::default() };
         assert_eq!(options.evaluations(), 40);
