@@ -1,25 +1,19 @@
-//! Predictions of fitted layers, in batches of a fixed size on as many threads as there are.
+//! Predictions of fitted layers, in batches on as many threads as there are.
 
 use std::sync::{Arc, Mutex};
 
 use netfit_spaces::{Genotype, Space};
+use pulp::{Arch, NullaryFnOnce};
 
 use crate::{
     Threads,
     dense::{Dense, Layers},
-    panels::Panels,
-    product,
+    sparse::{Positives, SparseLayer, dot_of_positives},
     threads::next,
 };
 
-/// Genotypes a batch. It is fixed, and the last batch is filled up with what was there: a genotype's prediction then
-/// depends neither on its company nor on the number of threads. Half a population of evolution keeps two threads busy.
+/// Genotypes of a batch: half a population of evolution, which keeps two threads busy.
 const ROWS: usize = 50;
-/// Partial sums in the last layer, and outputs of the first one that are summed at a time: they stay in registers.
-const LANES: usize = 16;
-/// Outputs of the first layer for which all genotypes of a batch are computed before the next: their weights then stay in
-/// the nearest cache.
-const WIDE: usize = 3 * LANES;
 
 /// Layers as they are predicted with, and where.
 #[derive(Debug)]
@@ -40,19 +34,15 @@ impl Clone for Inference {
 
 #[derive(Debug)]
 struct Fitted {
-    /// None where there is one layer.
-    first: Option<Dense>,
-    hidden: Vec<Panels>,
+    hidden: Vec<SparseLayer>,
     last: Dense,
 }
 
 /// Room for one batch.
 #[derive(Debug, Default)]
 struct Scratch {
-    /// Where each genotype's encoding is 1, and where the next one's begin.
-    ones: Vec<usize>,
-    ends: Vec<usize>,
     input: Vec<f32>,
+    positives: Positives,
     output: Vec<f32>,
 }
 
@@ -62,11 +52,9 @@ impl Inference {
     /// # Panics
     /// Where there is no layer.
     pub(crate) fn new(layers: &Layers) -> Self {
-        product::read_panels_in_place();
-        let [before @ .., last] = &layers.0[..] else { panic!("a predictor has a layer") };
-        let first = before.first().cloned();
-        let hidden = before.iter().skip(1).map(Panels::new).collect();
-        let network = Arc::new(Fitted { first, hidden, last: last.clone() });
+        let [hidden @ .., last] = &layers.0[..] else { panic!("a predictor has a layer") };
+        let hidden = hidden.iter().map(SparseLayer::new).collect();
+        let network = Arc::new(Fitted { hidden, last: last.clone() });
         Self { network, threads: Threads::default(), scratch: Vec::new() }
     }
 
@@ -75,121 +63,58 @@ impl Inference {
         Self { threads: threads.clone(), ..self }
     }
 
-    /// The output for each genotype.
+    /// The output for each genotype, which depends neither on the others nor on the number of threads.
     pub(crate) fn run(&mut self, space: &Space, genotypes: &[Genotype]) -> Vec<f32> {
         let Self { network, threads, scratch } = self;
         let mut out = vec![0.0; genotypes.len()];
         let rooms = threads.count().min(genotypes.len().div_ceil(ROWS));
         scratch.resize_with(rooms.max(scratch.len()), Scratch::default);
         let jobs = Mutex::new(genotypes.chunks(ROWS).zip(out.chunks_mut(ROWS)));
+        let arch = Arch::new();
         threads.run(&mut scratch[..rooms], |scratch| {
             while let Some((genotypes, out)) = next(&jobs) {
-                scratch.predict(network, space, genotypes, out);
+                arch.dispatch(Batch { network, space, genotypes, scratch, out });
             }
         });
         out
     }
 }
 
-impl Scratch {
-    /// The outputs of one batch of at most [`ROWS`] genotypes.
-    fn predict(
-        &mut self,
-        network: &Fitted,
-        space: &Space,
-        genotypes: &[Genotype],
-        out: &mut [f32],
-    ) {
-        let Self { ones, ends, input, output } = self;
-        let Fitted { first, hidden, last } = network;
-        let Some(first) = first else {
-            for (genotype, out) in genotypes.iter().zip(out) {
-                let weights = space.encoded_ones(genotype).map(|place| last.weight[place]);
-                *out = last.bias[0] + weights.sum::<f32>();
-            }
-            return;
-        };
-        ones.clear();
-        ends.clear();
-        for genotype in genotypes {
-            ones.extend(space.encoded_ones(genotype));
-            ends.push(ones.len());
+/// One batch, computed with the widest vectors that the processor has.
+struct Batch<'a> {
+    network: &'a Fitted,
+    space: &'a Space,
+    genotypes: &'a [Genotype],
+    scratch: &'a mut Scratch,
+    out: &'a mut [f32],
+}
+
+impl NullaryFnOnce for Batch<'_> {
+    type Output = ();
+
+    // As in `sparse`.
+    #[allow(clippy::inline_always)]
+    #[inline(always)]
+    fn call(self) {
+        let Fitted { hidden, last } = self.network;
+        let Scratch { input, positives, output } = self.scratch;
+        let rows = self.genotypes.len();
+        let mut width = self.space.encoding_width();
+        input.resize(rows * width, 0.0);
+        for (genotype, row) in self.genotypes.iter().zip(input.chunks_exact_mut(width)) {
+            self.space.encode(genotype, row);
         }
-        input.resize(ROWS * first.outputs, 0.0);
-        sums_of_rows(first, ones, ends, input);
-        rectify(input);
         for layer in hidden {
-            output.resize(ROWS * layer.outputs(), 0.0);
-            layer.apply(input, output);
-            rectify(output);
+            positives.collect(input, width, layer.inputs());
+            width = layer.width();
+            output.resize(rows * width, 0.0);
+            layer.apply(positives, output);
             std::mem::swap(input, output);
         }
-        for (row, out) in input.chunks_exact(last.inputs).zip(out) {
-            *out = last.bias[0] + dot(row, &last.weight);
+        for (row, out) in input.chunks_exact(width).zip(self.out) {
+            *out = last.bias[0] + dot_of_positives(&row[..last.inputs], &last.weight);
         }
     }
-}
-
-/// `bias + x w` for every row `x`, which is 1 at its places among `ones` and 0 elsewhere.
-fn sums_of_rows(layer: &Dense, ones: &[usize], ends: &[usize], out: &mut [f32]) {
-    for row in out.chunks_exact_mut(layer.outputs) {
-        row.copy_from_slice(&layer.bias);
-    }
-    let mut at = 0;
-    while at + WIDE <= layer.outputs {
-        add_weights::<WIDE>(layer, ones, ends, at, out);
-        at += WIDE;
-    }
-    while at + LANES <= layer.outputs {
-        add_weights::<LANES>(layer, ones, ends, at, out);
-        at += LANES;
-    }
-    while at < layer.outputs {
-        add_weights::<1>(layer, ones, ends, at, out);
-        at += 1;
-    }
-}
-
-/// Adds the weights for `N` outputs from `at` on.
-fn add_weights<const N: usize>(
-    layer: &Dense,
-    ones: &[usize],
-    ends: &[usize],
-    at: usize,
-    out: &mut [f32],
-) {
-    let mut begin = 0;
-    for (&end, row) in ends.iter().zip(out.chunks_exact_mut(layer.outputs)) {
-        let row = &mut row[at..at + N];
-        let mut sums = [0.0; N];
-        sums.copy_from_slice(row);
-        for &one in &ones[begin..end] {
-            let weights = &layer.weight[one * layer.outputs + at..][..N];
-            for (sum, weight) in sums.iter_mut().zip(weights) {
-                *sum += weight;
-            }
-        }
-        row.copy_from_slice(&sums);
-        begin = end;
-    }
-}
-
-fn rectify(values: &mut [f32]) {
-    for value in values {
-        *value = value.max(0.0);
-    }
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut sums = [0.0; LANES];
-    let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
-    for (a, b) in a.iter().zip(b) {
-        for lane in 0..LANES {
-            sums[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    sums.iter().sum::<f32>() + rest
 }
 
 #[cfg(test)]

@@ -41,11 +41,11 @@ mod known;
 mod latency;
 mod method;
 mod mlp;
-mod panels;
 mod predictor;
 mod product;
 mod ridge;
 mod scale;
+mod sparse;
 mod sums;
 mod threads;
 

@@ -37,22 +37,8 @@ impl<'a> Matrix<'a> {
 /// `out = keep * out + a b`, where `out` is row-major `[a.rows, b.columns]`; on one thread, so that sums are always
 /// taken in the same order.
 pub(crate) fn product(out: &mut [f32], keep: f32, a: Matrix<'_>, b: Matrix<'_>) {
-    assert_eq!(out.len(), a.rows * b.columns, "a product's output is rows x columns");
-    product_at(out, 0, b.columns, keep, a, b);
-}
-
-/// The same for the `b.columns` columns from `column` on of an `out` that is row-major `[a.rows, columns]`.
-pub(crate) fn product_at(
-    out: &mut [f32],
-    column: usize,
-    columns: usize,
-    keep: f32,
-    a: Matrix<'_>,
-    b: Matrix<'_>,
-) {
     assert_eq!(a.columns, b.rows, "inner sizes of a product agree");
-    assert_eq!(out.len(), a.rows * columns, "a product's output is rows x columns");
-    assert!(column + b.columns <= columns, "a product's columns lie within its output's");
+    assert_eq!(out.len(), a.rows * b.columns, "a product's output is rows x columns");
     // SAFETY: by `Matrix::new`'s and the assertions above, every index below stays within its slice, and `out` is
     // borrowed mutably, so it overlaps neither factor.
     unsafe {
@@ -60,9 +46,9 @@ pub(crate) fn product_at(
             a.rows,
             b.columns,
             a.columns,
-            out.as_mut_ptr().wrapping_add(column),
+            out.as_mut_ptr(),
             1,
-            columns as isize,
+            b.columns as isize,
             keep != 0.0,
             a.data.as_ptr(),
             a.column_stride,
@@ -78,14 +64,6 @@ pub(crate) fn product_at(
             Parallelism::None,
         );
     }
-}
-
-/// Has this process's products read a factor as it lies where the other one has at most 54 rows (instead of 48), which a
-/// batch of predictions keeps to.
-///
-/// Copying them into the order of the inner loop pays for large products only, and panels have that order.
-pub(crate) fn read_panels_in_place() {
-    gemm::set_lhs_packing_threshold_single_thread(9);
 }
 
 #[cfg(test)]
