@@ -23,15 +23,16 @@ fn conforms(device: &mut dyn Device) {
     let (small, large) = (network(16), network(64));
     device.restart().unwrap();
     assert_eq!(device.load(Model::Network(&small)).unwrap(), 0);
-    assert_eq!(device.load(Model::Network(&large)).unwrap(), 1);
-    assert_eq!(device.load(Model::Traced(&small)).unwrap(), 2);
+    let more = [Model::Network(&large), Model::Traced(&small), Model::Traced(&large)];
+    assert_eq!(device.load_all(&more).unwrap(), [1, 2, 3]);
     let burst = |model, calls| {
         let (warm_up, warm_up_s, seconds, patience_s) = (2, 0.0, 0.0, 0.01);
         Burst { model, warm_up, warm_up_s, calls, seconds, patience_s }
     };
-    let ran = device.time(&[burst(0, 3), burst(1, 5), burst(2, 4), burst(2, 2)]).unwrap();
+    let bursts = [burst(0, 3), burst(1, 5), burst(2, 0), burst(2, 4), burst(2, 2)];
+    let ran = device.time(&bursts).unwrap();
     let lengths: Vec<usize> = ran.iter().map(|ran| ran.calls.len()).collect();
-    assert_eq!(lengths, [3, 5, 4, 2]);
+    assert_eq!(lengths, [3, 5, 0, 4, 2]);
     let calls = ran.iter().flat_map(|ran| &ran.calls);
     assert!(calls.into_iter().all(|seconds| seconds.is_finite() && *seconds > 0.0));
     assert!(ran.iter().all(|ran| ran.elapsed_s >= ran.calls.iter().sum::<f64>() * 0.999));
@@ -42,6 +43,8 @@ fn conforms(device: &mut dyn Device) {
     assert!(traced.blocks.iter().chain([&traced.overhead]).all(|samples| samples.len() == 6));
     assert!(traced.blocks[..2].iter().flatten().all(|seconds| *seconds > 0.0));
     assert!(device.trace(2).is_err(), "its record has been read");
+    assert!(device.trace(1).is_err(), "it was not traced");
+    assert!(device.trace(3).unwrap().blocks.iter().all(Vec::is_empty), "it was not timed");
 
     let (fingerprint, dimensions) = (device.fingerprint(), BTreeMap::new());
     device.restart().unwrap();
@@ -150,7 +153,7 @@ fn any_onnx_file_is_measured() {
 #[test]
 fn wrong_requests_are_answered_and_end_nothing() {
     let input = "nonsense\n{\"request\":\"trace\",\"model\":3}\n\
-                 {\"request\":\"load\",\"path\":\"x\",\"dimensions\":{},\"record\":null,\"optimized\":null}\n";
+                 {\"request\":\"load\",\"files\":[{\"path\":\"x\",\"dimensions\":{},\"record\":null,\"optimized\":null}]}\n";
     let mut output = Vec::new();
     crate::worker::serve(input.as_bytes(), &mut output).unwrap();
     let output = String::from_utf8(output).unwrap();

@@ -36,16 +36,10 @@ pub enum Request {
         /// Which, and how it computes.
         options: CudaOptions,
     },
-    /// Loads an ONNX file and fills its inputs.
+    /// Loads ONNX files and fills their inputs.
     Load {
-        /// The file.
-        path: PathBuf,
-        /// Sizes of its dynamic dimensions by name.
-        dimensions: BTreeMap<String, usize>,
-        /// Where the runtime's record goes, as the beginning of a file's name.
-        record: Option<PathBuf>,
-        /// Where the optimised model goes.
-        optimized: Option<PathBuf>,
+        /// All of them, or none where one fails.
+        files: Vec<ModelFile>,
     },
     /// Builds a network with [`random_weights`].
     LoadNetwork {
@@ -66,6 +60,19 @@ pub enum Request {
     },
 }
 
+/// An ONNX file as a measuring process loads it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct ModelFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Sizes of its dynamic dimensions by name.
+    pub dimensions: BTreeMap<String, usize>,
+    /// Where the runtime's record goes, as the beginning of a file's name.
+    pub record: Option<PathBuf>,
+    /// Where the optimised model goes.
+    pub optimized: Option<PathBuf>,
+}
+
 /// What a measuring process answers.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "kebab-case")]
@@ -77,8 +84,8 @@ pub enum Answer {
     },
     /// To `Load` and `LoadNetwork`.
     Loaded {
-        /// The model's number.
-        model: usize,
+        /// The models' numbers.
+        models: Vec<usize>,
     },
     /// To `Time`.
     Timed {

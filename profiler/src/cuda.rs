@@ -153,9 +153,9 @@ impl Device for CudaDevice {
             }
         };
         match self.connection.ask(&Request::LoadNetwork { network: network.text(), traced })? {
-            Answer::Loaded { model } => {
+            Answer::Loaded { models } if models.len() == 1 => {
                 self.loaded += 1;
-                Ok(model)
+                Ok(models[0])
             }
             other => Err(self.connection.unexpected(&other)),
         }

@@ -32,6 +32,14 @@ pub trait Device {
     /// A model that the device cannot run.
     fn load(&mut self, model: Model<'_>) -> Result<usize>;
 
+    /// Loads models and gives their numbers; a device that can load several at a time does. By default one after the other.
+    ///
+    /// # Errors
+    /// A model that the device cannot run; those before it may have been loaded.
+    fn load_all(&mut self, models: &[Model<'_>]) -> Result<Vec<usize>> {
+        models.iter().map(|&model| self.load(model)).collect()
+    }
+
     /// Runs bursts one after the other, and nothing between them.
     ///
     /// # Errors
@@ -61,6 +69,16 @@ pub enum Model<'a> {
     },
 }
 
+impl<'a> Model<'a> {
+    /// The network, unless it is a file.
+    pub(crate) fn network(&self) -> Option<&'a Network> {
+        match self {
+            Self::Network(network) | Self::Traced(network) => Some(network),
+            Self::File { .. } => None,
+        }
+    }
+}
+
 /// Calls of one model in a row: some that are not timed, then timed ones.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Burst {
@@ -70,7 +88,7 @@ pub struct Burst {
     pub warm_up: usize,
     /// See `warm_up`; the first of these calls is made in any case, if there are any.
     pub warm_up_s: f64,
-    /// Timed calls at least.
+    /// Timed calls at least; a burst of none only warms up.
     pub calls: usize,
     /// Time to fill with timed calls.
     pub seconds: f64,

@@ -92,7 +92,7 @@ impl Protocol {
                 Some(Disturbance::Load)
             } else if changes[at].is_some_and(|change| change > self.frequency) {
                 Some(Disturbance::Frequency)
-            } else if split.drifts[at].abs() > drift {
+            } else if !bursts.settled && split.drifts[at].abs() > drift {
                 Some(Disturbance::Drift)
             } else if split.residuals[at].abs() > outlier {
                 Some(Disturbance::Outlier)

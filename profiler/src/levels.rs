@@ -13,6 +13,8 @@ const WINDOW: usize = 4;
 const TURNS: usize = 8;
 /// Share that the trimmed means leave out at each end.
 const CUT: f64 = 0.25;
+/// Logarithm of a change of speed that is a step, not noise: a burst then has the drift of the side that it belongs to.
+const STEP: f64 = 0.15;
 
 /// One burst in the order of time.
 #[derive(Clone, Copy, Debug)]
@@ -60,7 +62,7 @@ impl Levels {
             let left: Vec<f64> =
                 moments.iter().map(|moment| moment.log_s - split.models[moment.model]).collect();
             split.drifts =
-                (0..moments.len()).map(|at| middle(&around(moments, &left, at))).collect();
+                (0..moments.len()).map(|at| drift(moments, &left, at, &middle)).collect();
             split.centre(&left);
         }
         split
@@ -77,14 +79,26 @@ impl Levels {
     }
 }
 
-/// What is left of the bursts around one, of the same launch and without itself; its own where it is alone.
-fn around(moments: &[Moment], left: &[f64], at: usize) -> Vec<f64> {
-    let range = at.saturating_sub(WINDOW)..(at + WINDOW + 1).min(left.len());
-    let near: Vec<f64> = range
-        .filter(|&other| other != at && moments[other].launch == moments[at].launch)
-        .map(|other| left[other])
-        .collect();
-    if near.is_empty() { vec![0.0] } else { near }
+/// The drift at one burst, by what is `left` of those around it in the same launch and without itself; 0 where it is alone.
+fn drift(moments: &[Moment], left: &[f64], at: usize, middle: &dyn Fn(&[f64]) -> f64) -> f64 {
+    let near = |others: std::ops::Range<usize>| -> Vec<f64> {
+        let same = others.filter(|&other| moments[other].launch == moments[at].launch);
+        same.map(|other| left[other]).collect()
+    };
+    let before = near(at.saturating_sub(WINDOW)..at);
+    let after = near(at + 1..(at + 1 + WINDOW).min(left.len()));
+    let both = [&before[..], &after].concat();
+    if both.is_empty() {
+        return 0.0;
+    }
+    if !before.is_empty() && !after.is_empty() {
+        let sides = [middle(&before), middle(&after)];
+        if (sides[0] - sides[1]).abs() > STEP {
+            let distance = |side: f64| (side - left[at]).abs();
+            return if distance(sides[0]) < distance(sides[1]) { sides[0] } else { sides[1] };
+        }
+    }
+    middle(&both)
 }
 
 #[cfg(test)]
@@ -135,6 +149,18 @@ mod tests {
             "{}",
             (10..350).map(wrong).fold(0.0, f64::max)
         );
+    }
+
+    #[test]
+    fn a_step_is_told_to_the_burst() {
+        for step in 60..72 {
+            let moments = moments(10, |at| if at < step { 0.0 } else { 0.6 }, 0.01);
+            let split = Levels::of(&moments, 12);
+            assert!(error(&split) < 0.02, "{}", error(&split));
+            let apart = |at: usize| split.drifts[at] - split.drifts[at - 1];
+            assert!((apart(step) - 0.6).abs() < 0.05, "{}", apart(step));
+            assert!(split.residuals.iter().all(|residual| residual.abs() < 0.05));
+        }
     }
 
     #[test]

@@ -19,6 +19,7 @@
 mod canary;
 mod connection;
 pub mod conversation;
+mod cores;
 mod cuda;
 mod device;
 mod draw;

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 use crate::{
     BlockTimes, Burst, Device, Error, Model, Provider, Ran, Result,
     connection::{Connection, Launch},
-    conversation::{Answer, Request},
+    conversation::{Answer, ModelFile, Request},
     runtime, trace,
 };
 use exported::Exported;
@@ -104,35 +104,30 @@ impl OrtDevice {
         })
     }
 
-    /// Loads a network with random weights, exported for this device's batch.
-    fn load_network(&mut self, network: &Network, traced: bool) -> Result<usize> {
-        let path = self.exported.file(network, self.options.batch, self.folder.path())?;
-        let place = |name: &str| {
-            traced.then(|| self.folder.path().join(format!("{name}-{}", self.loaded.len())))
-        };
-        let (record, optimized) = (place("record"), place("optimized"));
-        let number = self.load_file(&path, BTreeMap::new(), record, optimized.clone())?;
-        self.loaded[number] =
-            optimized.map(|optimized| Traced { blocks: network.blocks().len(), optimized });
-        Ok(number)
-    }
-
-    fn load_file(
-        &mut self,
-        path: &Path,
-        mut dimensions: BTreeMap<String, usize>,
-        record: Option<PathBuf>,
-        optimized: Option<PathBuf>,
-    ) -> Result<usize> {
-        dimensions.entry("batch".into()).or_insert(self.options.batch);
-        let path = path.to_owned();
-        match self.connection.ask(&Request::Load { path, dimensions, record, optimized })? {
-            Answer::Loaded { model } => {
-                self.loaded.push(None);
-                Ok(model)
-            }
-            other => Err(self.connection.unexpected(&other)),
+    /// The files that `models` are loaded from, those of networks written with random weights for this device's batch.
+    fn files(&mut self, models: &[Model<'_>]) -> Result<Vec<ModelFile>> {
+        let networks: Vec<&Network> = models.iter().filter_map(Model::network).collect();
+        let batch = self.options.batch;
+        let written = self.exported.files(&networks, batch, self.folder.path())?;
+        let mut written = written.into_iter();
+        let mut files = Vec::with_capacity(models.len());
+        for (number, model) in models.iter().enumerate() {
+            let place = |name: &str| {
+                matches!(model, Model::Traced(_)).then(|| {
+                    self.folder.path().join(format!("{name}-{}", self.loaded.len() + number))
+                })
+            };
+            let (path, mut dimensions) = match model {
+                Model::File { path, dimensions } => {
+                    (Some(path.to_path_buf()), (*dimensions).clone())
+                }
+                Model::Network(_) | Model::Traced(_) => (written.next(), BTreeMap::new()),
+            };
+            dimensions.entry("batch".into()).or_insert(batch);
+            let (record, optimized) = (place("record"), place("optimized"));
+            files.extend(path.map(|path| ModelFile { path, dimensions, record, optimized }));
         }
+        Ok(files)
     }
 }
 
@@ -173,17 +168,28 @@ impl Device for OrtDevice {
     }
 
     fn load(&mut self, model: Model<'_>) -> Result<usize> {
-        match model {
-            Model::Network(network) => self.load_network(network, false),
-            Model::Traced(_) if !self.traces() => Err(Error::Refused(format!(
+        Ok(self.load_all(&[model])?[0])
+    }
+
+    fn load_all(&mut self, models: &[Model<'_>]) -> Result<Vec<usize>> {
+        if !self.traces() && models.iter().any(|model| matches!(model, Model::Traced(_))) {
+            return Err(Error::Refused(format!(
                 "ONNX Runtime's record tells nothing of the time on {}",
                 self.options.provider.name()
-            ))),
-            Model::Traced(network) => self.load_network(network, true),
-            Model::File { path, dimensions } => {
-                self.load_file(path, dimensions.clone(), None, None)
-            }
+            )));
         }
+        let files = self.files(models)?;
+        let optimized: Vec<Option<PathBuf>> =
+            files.iter().map(|file| file.optimized.clone()).collect();
+        let numbers = match self.connection.ask(&Request::Load { files })? {
+            Answer::Loaded { models: numbers } if numbers.len() == models.len() => numbers,
+            other => return Err(self.connection.unexpected(&other)),
+        };
+        for (model, optimized) in models.iter().zip(optimized) {
+            let blocks = model.network().map_or(0, |network| network.blocks().len());
+            self.loaded.push(optimized.map(|optimized| Traced { blocks, optimized }));
+        }
+        Ok(numbers)
     }
 
     fn time(&mut self, bursts: &[Burst]) -> Result<Vec<Ran>> {

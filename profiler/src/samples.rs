@@ -76,18 +76,17 @@ fn is_zero(count: &usize) -> bool {
 pub(crate) struct Bursts {
     all: Vec<Sample>,
     counts: Vec<bool>,
-    /// Where those begin that came last.
-    last: usize,
+    /// Whether a drift has lasted: bursts at each of the machine's speeds count.
+    pub(crate) settled: bool,
 }
 
 impl Bursts {
     pub(crate) fn new(all: Vec<Sample>) -> Self {
         let counts = vec![true; all.len()];
-        Self { all, counts, last: 0 }
+        Self { all, counts, settled: false }
     }
 
     pub(crate) fn extend(&mut self, fresh: Vec<Sample>) {
-        self.last = self.all.len();
         self.counts.resize(self.counts.len() + fresh.len(), true);
         self.all.extend(fresh);
     }
@@ -111,13 +110,6 @@ impl Bursts {
     pub(crate) fn retain(&mut self, keep: &[bool]) {
         let counting = self.counts.iter_mut().filter(|counts| **counts);
         counting.zip(keep).for_each(|(counts, keep)| *counts = *keep);
-    }
-
-    /// Has only those count that came last, whatever was found about them; tells how many others no longer do.
-    pub(crate) fn start_again(&mut self) -> usize {
-        let before = self.counts[..self.last].iter().filter(|counts| **counts).count();
-        self.counts[..self.last].fill(false);
-        before
     }
 
     /// Models that have fewer than so many bursts which count and of which nothing was found, each as often as it needs.

@@ -1,7 +1,6 @@
 //! The process in which one of ONNX Runtime's providers is timed: it answers requests and does nothing else.
 
 use std::{
-    collections::BTreeMap,
     io::{BufRead, Write},
     path::{Path, PathBuf},
     time::Instant,
@@ -16,7 +15,8 @@ use ort::{
 use crate::{
     Burst, Driver, Error, Provider, Ran, Result,
     canary::Canary,
-    conversation::{Answer, Request, converse},
+    conversation::{Answer, ModelFile, Request, converse},
+    cores::{cores, on_threads},
     probe::Probe,
     runtime, session,
 };
@@ -63,9 +63,10 @@ impl Worker {
                 self.opened = Some(opened);
                 Ok(Answer::Opened { fingerprint })
             }
-            Request::Load { path, dimensions, record, optimized } => {
-                self.models.push(Some(self.load(&path, &dimensions, record, optimized)?));
-                Ok(Answer::Loaded { model: self.models.len() - 1 })
+            Request::Load { files } => {
+                let first = self.models.len();
+                self.models.extend(self.load(&files)?.into_iter().map(Some));
+                Ok(Answer::Loaded { models: (first..self.models.len()).collect() })
             }
             Request::Time { bursts } => {
                 self.canary.settle();
@@ -93,28 +94,14 @@ impl Worker {
         }
     }
 
-    fn load(
-        &self,
-        path: &Path,
-        dimensions: &BTreeMap<String, usize>,
-        record: Option<PathBuf>,
-        optimized: Option<PathBuf>,
-    ) -> Result<Held> {
+    /// Several at a time on processors: reading files takes longer than all else. A GPU's providers build one at a time.
+    fn load(&self, files: &[ModelFile]) -> Result<Vec<Held>> {
         let opened = self
             .opened
             .as_ref()
             .ok_or_else(|| Error::Refused("expected the request `open` first".into()))?;
-        let mut builder = runtime::builder(&opened.environment, opened.provider, &opened.cache)?;
-        let timed = record.is_some().then(Vec::new);
-        if let Some(record) = record {
-            builder = builder.with_profiling(record)?;
-        }
-        if let Some(optimized) = optimized {
-            builder = builder.with_optimized_model_path(optimized)?;
-        }
-        let session = session::load(&mut builder, path)?;
-        let inputs = runtime::inputs(path, &session, dimensions, 0)?;
-        Ok(Held { session, inputs, timed })
+        let threads = if opened.provider == Provider::Cpu { cores() } else { 1 };
+        on_threads(threads, files, |file| opened.load(file)).into_iter().collect()
     }
 }
 
@@ -141,7 +128,7 @@ impl Held {
     /// Seconds of the timed calls, how many of them shared their core, and how many others were replaced.
     fn burst(&mut self, burst: Burst, canary: &mut Canary) -> Result<(Vec<f64>, usize, usize)> {
         let warm_up = burst.warmed_up(|| self.call().map(drop))?;
-        let calls = self.calls(burst, canary)?;
+        let calls = if burst.calls > 0 { self.calls(burst, canary)? } else { Vec::new() };
         // Those that shared their core count where there are too few others: the last of them.
         let alone = calls.iter().filter(|call| !call.shared).count();
         let shared = burst.calls.saturating_sub(alone);
@@ -213,7 +200,7 @@ impl Opened {
         drop(runtime::builder(&environment, provider, &cache)?);
         let mut fingerprint = Fingerprint {
             processor: processor(),
-            cores: std::thread::available_parallelism().map_or(1, usize::from),
+            cores: cores(),
             runtime: "onnxruntime".into(),
             runtime_version: runtime::version(library),
             provider: provider.name().into(),
@@ -233,6 +220,20 @@ impl Opened {
             }
         }
         Ok((Self { environment, provider, cache, gpu }, fingerprint))
+    }
+
+    fn load(&self, file: &ModelFile) -> Result<Held> {
+        let ModelFile { path, dimensions, record, optimized } = file;
+        let mut builder = runtime::builder(&self.environment, self.provider, &self.cache)?;
+        if let Some(record) = record {
+            builder = builder.with_profiling(record)?;
+        }
+        if let Some(optimized) = optimized {
+            builder = builder.with_optimized_model_path(optimized)?;
+        }
+        let session = session::load(&mut builder, path)?;
+        let inputs = runtime::inputs(path, &session, dimensions, 0)?;
+        Ok(Held { session, inputs, timed: record.is_some().then(Vec::new) })
     }
 
     /// The frequency of what computes: the GPU's, or else the processor's.

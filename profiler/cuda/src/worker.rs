@@ -75,7 +75,7 @@ impl Worker {
             Request::LoadNetwork { network, traced } => {
                 let held = self.load(&network, traced)?;
                 self.models.push(Some(held));
-                Ok(Answer::Loaded { model: self.models.len() - 1 })
+                Ok(Answer::Loaded { models: vec![self.models.len() - 1] })
             }
             Request::Time { bursts } => {
                 let ran = bursts.iter().map(|burst| self.burst(burst)).collect::<Result<_>>()?;
