@@ -56,14 +56,14 @@ pub struct Protocol {
 }
 
 impl Default for Protocol {
-    /// 3 to 8 rounds to a standard error of 1.5 %; bursts of 8 calls or 10 ms that do not count, then of 1 call or
+    /// 3 to 6 rounds to a standard error of 2 %; bursts of 8 calls or 10 ms that do not count, then of 1 call or
     /// 6 ms, and 50 ms more to have them on an unshared core; outliers beyond 5 deviations and 3 %, 25 % of drift that
     /// settles in 2 s, 0.15 cores of load, 10 % of frequency; 3 repeats or 20 s, 10 % accepted.
     fn default() -> Self {
         Self {
             rounds: 3,
-            most_rounds: 8,
-            precision: 0.015,
+            most_rounds: 6,
+            precision: 0.02,
             warm_up: 8,
             warm_up_s: 0.010,
             calls: 1,
