@@ -15,17 +15,25 @@ use crate::{
 pub const COVERAGE: f64 = 0.95;
 /// Below so many networks a conformal interval of [`COVERAGE`] does not exist: `ceil(0.95 (n + 1)) <= n`.
 pub const LEAST_NETWORKS: usize = 19;
-/// A candidate of a few coefficients is chosen over those before it if its error is below this share of theirs.
+/// A candidate of a few coefficients is chosen over a simpler one if its error is below this share of the other's.
 const PARSIMONY: f64 = 0.95;
 /// The same for one with a factor for each block, which follows noise more easily.
 const PARSIMONY_OF_MANY: f64 = 0.9;
 /// Relative errors that are nothing but rounding.
 const ROUNDING: f64 = 1e-9;
 
-/// Whether a candidate of this error is chosen over a simpler one of the error `known`.
-pub(crate) fn earns_its_place(correction: &Correction, error: f64, known: f64) -> bool {
-    let many = matches!(correction, Correction::Ridge { .. });
-    error + ROUNDING < if many { PARSIMONY_OF_MANY } else { PARSIMONY } * known
+/// Which of the candidates to use, each with its error, the simplest first: a later one has to earn its place against the
+/// one that is chosen so far.
+pub(crate) fn choose<'a>(candidates: impl Iterator<Item = (&'a Correction, f64)>) -> Option<usize> {
+    let mut chosen: Option<(usize, f64)> = None;
+    for (place, (correction, error)) in candidates.enumerate() {
+        let many = matches!(correction, Correction::Ridge { .. });
+        let share = if many { PARSIMONY_OF_MANY } else { PARSIMONY };
+        if chosen.is_none_or(|(_, known)| error + ROUNDING < share * known) {
+            chosen = Some((place, error));
+        }
+    }
+    chosen.map(|(place, _)| place)
 }
 
 /// A source and correction that could have been chosen.
@@ -75,23 +83,25 @@ impl Calibration {
         }
         let fail = |reason: &str| failed(networks, reason);
         let measured = latencies(networks)?;
-        let mut best: Option<(&String, Fitted)> = None;
-        let mut candidates = Vec::new();
+        let mut fitted: Vec<(&String, Fitted, f64)> = Vec::new();
         for (name, source) in sources {
-            for fitted in fits(name, source, networks, &measured)? {
-                let rmspe = crate::rmspe(&fitted.predicted, &measured);
-                let correction = fitted.correction.name().to_owned();
-                let better =
-                    |known: &Candidate| earns_its_place(&fitted.correction, rmspe, known.rmspe);
-                // A later candidate has to earn its place: the first ones are the simpler ones.
-                if candidates.iter().all(better) {
-                    best = Some((name, fitted));
-                }
-                candidates.push(Candidate { source: name.clone(), correction, rmspe });
+            for one in fits(name, source, networks, &measured)? {
+                let rmspe = crate::rmspe(&one.predicted, &measured);
+                fitted.push((name, one, rmspe));
             }
         }
-        let (source, best) =
-            best.ok_or_else(|| fail("latency does not rise with the sum of the blocks' times"))?;
+        // The simplest first, of every source.
+        fitted.sort_by_key(|(_, one, _)| one.correction.coefficients());
+        let candidate = |(name, one, rmspe): &(&String, Fitted, f64)| Candidate {
+            source: (*name).clone(),
+            correction: one.correction.name().to_owned(),
+            rmspe: *rmspe,
+        };
+        let candidates: Vec<Candidate> = fitted.iter().map(candidate).collect();
+        let chosen = choose(fitted.iter().map(|(_, one, rmspe)| (&one.correction, *rmspe)));
+        let chosen = chosen
+            .ok_or_else(|| fail("latency does not rise with the sum of the blocks' times"))?;
+        let (source, best, _) = fitted.swap_remove(chosen);
         let counts: Vec<f64> =
             networks.iter().map(|(network, _)| network.multiply_adds().0 as f64).collect();
         let ones = vec![1.0; counts.len()];
@@ -188,6 +198,23 @@ mod tests {
         networks[0].1 = f64::NAN;
         assert!(calibration.leave_one_out(&table.sources, &networks).is_err());
         assert!(calibration.leave_one_out(&BTreeMap::new(), &networks).is_err());
+    }
+
+    #[test]
+    fn a_candidate_has_to_beat_the_one_that_is_chosen_and_no_other() {
+        let line = Correction::Affine(Affine { intercept_s: 0.0, slope: 1.0 });
+        let (intercept_s, slope, kernel_s, parameter_s) = (0.0, 1.0, 0.0, 0.0);
+        let (penalty, factors) = (1.0, BTreeMap::new());
+        let ridge =
+            Correction::Ridge { intercept_s, slope, kernel_s, parameter_s, penalty, factors };
+        assert!(line.coefficients() < ridge.coefficients());
+        let chosen = |errors: &[(&Correction, f64)]| choose(errors.iter().copied());
+        assert_eq!(chosen(&[]), None);
+        assert_eq!(chosen(&[(&line, 4.0)]), Some(0));
+        // The second does not earn its place, and does not stand in the way of the third.
+        assert_eq!(chosen(&[(&line, 4.0), (&line, 3.9), (&line, 3.75)]), Some(2));
+        assert_eq!(chosen(&[(&line, 4.0), (&ridge, 3.7), (&ridge, 3.5)]), Some(2));
+        assert_eq!(chosen(&[(&line, 0.0), (&line, 0.0), (&ridge, 0.0)]), Some(0));
     }
 
     #[test]

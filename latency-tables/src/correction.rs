@@ -82,6 +82,16 @@ pub enum Correction {
 }
 
 impl Correction {
+    /// How many it has that are fitted for all blocks; a ridge has one more for each block.
+    pub(crate) fn coefficients(&self) -> usize {
+        match self {
+            Self::Affine(_) => 2,
+            Self::Recorded { .. } => 3,
+            Self::Memory { .. } => 4,
+            Self::Ridge { factors, .. } => 5 + factors.len(),
+        }
+    }
+
     /// Calibrated seconds that the block of this line adds to a network.
     pub fn block(&self, line: &str, entry: &Entry) -> f64 {
         let (seconds, kernels) = (entry.timing.mean_s, entry.kernels);

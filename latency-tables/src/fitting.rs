@@ -4,7 +4,7 @@ use netfit_spaces::{Block, Network};
 
 use crate::{
     Affine, Correction, Source,
-    calibration::earns_its_place,
+    calibration::choose,
     regression::{self, leave_one_out},
     ridge::{self, Blocks},
     rmspe,
@@ -72,17 +72,14 @@ impl Columns {
         };
         let plain = [(line, 2), (recorded, 3), (memory, 4)];
         let plain = plain.map(|(correction, count)| (with(correction, &all[..count]), count));
-        let (mut base, mut least) = (2, f64::INFINITY);
-        for (fitted, count) in &plain {
-            let Some(found) = fitted else { continue };
-            let error = rmspe(&found.predicted, measured);
-            if earns_its_place(&found.correction, error, least) {
-                (base, least) = (*count, error);
-            }
-        }
+        let plain: Vec<(Fitted, usize)> =
+            plain.into_iter().filter_map(|(fitted, count)| Some((fitted?, count))).collect();
+        let errors =
+            plain.iter().map(|(one, _)| (&one.correction, rmspe(&one.predicted, measured)));
+        let base = choose(errors).map_or(2, |place| plain[place].1);
         let ridge = ridge::fit(&self.blocks, &all[..base], measured);
         let ridge = ridge.filter(|fitted| fitted.correction.rises());
-        plain.into_iter().map(|(fitted, _)| fitted).chain([ridge]).flatten().collect()
+        plain.into_iter().map(|(fitted, _)| fitted).chain(ridge).collect()
     }
 }
 

@@ -24,7 +24,7 @@ fn conforms(device: &mut dyn Device) {
     device.restart().unwrap();
     assert_eq!(device.load(Model::Network(&small)).unwrap(), 0);
     let more = [Model::Network(&large), Model::Traced(&small), Model::Traced(&large)];
-    assert_eq!(device.load_all(&more).unwrap(), [1, 2, 3]);
+    assert_eq!(device.load_all(&more, &mut |_| {}).unwrap(), [1, 2, 3]);
     let burst = |model, calls| {
         let (warm_up, warm_up_s, seconds, patience_s) = (2, 0.0, 0.0, 0.01);
         Burst { model, warm_up, warm_up_s, calls, seconds, patience_s }

@@ -32,12 +32,21 @@ pub trait Device {
     /// A model that the device cannot run.
     fn load(&mut self, model: Model<'_>) -> Result<usize>;
 
-    /// Loads models and gives their numbers; a device that can load several at a time does. By default one after the other.
+    /// Loads models and gives their numbers; `progress` is told now and then how many there are. By default one after the
+    /// other.
     ///
     /// # Errors
     /// A model that the device cannot run; those before it may have been loaded.
-    fn load_all(&mut self, models: &[Model<'_>]) -> Result<Vec<usize>> {
-        models.iter().map(|&model| self.load(model)).collect()
+    fn load_all(
+        &mut self,
+        models: &[Model<'_>],
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Vec<usize>> {
+        let mut load = |(done, &model): (usize, &Model<'_>)| {
+            progress(done);
+            self.load(model)
+        };
+        models.iter().enumerate().map(&mut load).collect()
     }
 
     /// Runs bursts one after the other, and nothing between them.

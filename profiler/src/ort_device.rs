@@ -19,6 +19,9 @@ use crate::{
 };
 use exported::Exported;
 
+/// Models that are loaded on all cores before progress is told.
+const TOGETHER: usize = 16;
+
 /// What ONNX Runtime is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OrtOptions {
@@ -129,6 +132,27 @@ impl OrtDevice {
         }
         Ok(files)
     }
+
+    fn load_together(&mut self, models: &[Model<'_>]) -> Result<Vec<usize>> {
+        if !self.traces() && models.iter().any(|model| matches!(model, Model::Traced(_))) {
+            return Err(Error::Refused(format!(
+                "ONNX Runtime's record tells nothing of the time on {}",
+                self.options.provider.name()
+            )));
+        }
+        let files = self.files(models)?;
+        let optimized: Vec<Option<PathBuf>> =
+            files.iter().map(|file| file.optimized.clone()).collect();
+        let numbers = match self.connection.ask(&Request::Load { files })? {
+            Answer::Loaded { models: numbers } if numbers.len() == models.len() => numbers,
+            other => return Err(self.connection.unexpected(&other)),
+        };
+        for (model, optimized) in models.iter().zip(optimized) {
+            let blocks = model.network().map_or(0, |network| network.blocks().len());
+            self.loaded.push(optimized.map(|optimized| Traced { blocks, optimized }));
+        }
+        Ok(numbers)
+    }
 }
 
 fn open(
@@ -168,26 +192,20 @@ impl Device for OrtDevice {
     }
 
     fn load(&mut self, model: Model<'_>) -> Result<usize> {
-        Ok(self.load_all(&[model])?[0])
+        Ok(self.load_together(&[model])?[0])
     }
 
-    fn load_all(&mut self, models: &[Model<'_>]) -> Result<Vec<usize>> {
-        if !self.traces() && models.iter().any(|model| matches!(model, Model::Traced(_))) {
-            return Err(Error::Refused(format!(
-                "ONNX Runtime's record tells nothing of the time on {}",
-                self.options.provider.name()
-            )));
-        }
-        let files = self.files(models)?;
-        let optimized: Vec<Option<PathBuf>> =
-            files.iter().map(|file| file.optimized.clone()).collect();
-        let numbers = match self.connection.ask(&Request::Load { files })? {
-            Answer::Loaded { models: numbers } if numbers.len() == models.len() => numbers,
-            other => return Err(self.connection.unexpected(&other)),
-        };
-        for (model, optimized) in models.iter().zip(optimized) {
-            let blocks = model.network().map_or(0, |network| network.blocks().len());
-            self.loaded.push(optimized.map(|optimized| Traced { blocks, optimized }));
+    /// Several at a time on processors. To build an engine for a GPU takes long, and all of it.
+    fn load_all(
+        &mut self,
+        models: &[Model<'_>],
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Vec<usize>> {
+        let together = if self.options.provider == Provider::Cpu { TOGETHER } else { 1 };
+        let mut numbers = Vec::with_capacity(models.len());
+        for models in models.chunks(together) {
+            progress(numbers.len());
+            numbers.extend(self.load_together(models)?);
         }
         Ok(numbers)
     }

@@ -23,6 +23,8 @@ pub struct Protocol {
     pub most_rounds: usize,
     /// Relative standard error of a model's time at which no more rounds are made.
     pub precision: f64,
+    /// Seconds of bursts for each model, on average, after which no more rounds are made either.
+    pub enough_s: f64,
     /// Calls of a burst that are not timed: after other models the caches fill up again.
     pub warm_up: usize,
     /// Time that these calls may take, but for the first of them.
@@ -56,14 +58,15 @@ pub struct Protocol {
 }
 
 impl Default for Protocol {
-    /// 3 to 6 rounds to a standard error of 2 %; bursts of 8 calls or 10 ms that do not count, then of 1 call or
+    /// 3 to 12 rounds to a standard error of 1.5 % or 0.15 s each; bursts of 8 calls or 10 ms that do not count, then of 1 call or
     /// 6 ms, and 50 ms more to have them on an unshared core; outliers beyond 5 deviations and 3 %, 25 % of drift that
     /// settles in 2 s, 0.15 cores of load, 10 % of frequency; 3 repeats or 20 s, 10 % accepted.
     fn default() -> Self {
         Self {
             rounds: 3,
-            most_rounds: 6,
-            precision: 0.02,
+            most_rounds: 12,
+            precision: 0.015,
+            enough_s: 0.15,
             warm_up: 8,
             warm_up_s: 0.010,
             calls: 1,
@@ -88,9 +91,6 @@ type Round<'a> = dyn FnMut(&[usize], &mut Random) -> Result<Vec<Sample>> + 'a;
 /// Bursts that a repetition has at least, so that neighbours tell the drift; with many models a quarter of a round.
 const LEAST: usize = 9;
 
-/// Models that are loaded together, before progress is told.
-const TOGETHER: usize = 16;
-
 /// Loads models into a fresh process in an order drawn anew, and gives their numbers. What is loaded first takes memory
 /// in small pieces, what comes later in larger ones, which is faster: no model may have the same place every time.
 pub(crate) fn load(
@@ -102,14 +102,10 @@ pub(crate) fn load(
     device.restart()?;
     let mut order: Vec<usize> = (0..models.len()).collect();
     random.shuffle(&mut order);
+    let ordered: Vec<Model<'_>> = order.iter().map(|&place| models[place]).collect();
+    let loaded = device.load_all(&ordered, &mut |done| progress(done, models.len()))?;
     let mut numbers = vec![0; models.len()];
-    for (done, places) in order.chunks(TOGETHER).enumerate() {
-        progress(done * TOGETHER, models.len());
-        let together: Vec<Model<'_>> = places.iter().map(|&place| models[place]).collect();
-        for (&place, number) in places.iter().zip(device.load_all(&together)?) {
-            numbers[place] = number;
-        }
-    }
+    order.into_iter().zip(loaded).for_each(|(place, number)| numbers[place] = number);
     Ok(numbers)
 }
 
@@ -153,11 +149,15 @@ impl Protocol {
             keep(&fresh)?;
             samples.extend(fresh);
             done += 1;
+            let spent_s: f64 = samples.iter().map(|sample| sample.elapsed_s).sum();
+            if done >= self.rounds && spent_s > self.enough_s * models.len() as f64 {
+                break;
+            }
             if done == wanted {
                 wanted = self.wanted(&samples, models.len(), done);
             }
         }
-        progress(done, wanted);
+        progress(done, done);
         let mut bursts = Bursts::new(samples);
         let repeated = self.repeat(&mut bursts, (models.len(), done), random, &mut round)?;
         Ok(self.judge(&bursts, models.len(), repeated))
@@ -305,6 +305,8 @@ mod tests {
         let exact = measure(&mut device, &models, &protocol);
         assert_eq!(exact.samples.len(), 12 * 5);
         device.noise = 0.035;
+        let short = Protocol { enough_s: 0.01, ..protocol.clone() };
+        assert_eq!(measure(&mut device, &models, &short).samples.len(), 12 * 5);
         let noisy = measure(&mut device, &models, &protocol);
         assert!((12 * 6..=12 * 15).contains(&noisy.samples.len()), "{}", noisy.samples.len());
         assert!(error(&noisy, &device, &networks) < 0.04);

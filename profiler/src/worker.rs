@@ -94,14 +94,13 @@ impl Worker {
         }
     }
 
-    /// Several at a time on processors: reading files takes longer than all else. A GPU's providers build one at a time.
+    /// On all cores, since nothing is timed meanwhile.
     fn load(&self, files: &[ModelFile]) -> Result<Vec<Held>> {
         let opened = self
             .opened
             .as_ref()
             .ok_or_else(|| Error::Refused("expected the request `open` first".into()))?;
-        let threads = if opened.provider == Provider::Cpu { cores() } else { 1 };
-        on_threads(threads, files, |file| opened.load(file)).into_iter().collect()
+        on_threads(cores(), files, |file| opened.load(file)).into_iter().collect()
     }
 }
 
