@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Once-for-All's own evolutionary search and netfit's, in turn in one run: networks scored a second, and the ratio.
+"""Once-for-All's own evolutionary search and ten of netfit's, in turn in one run: networks scored a second, and the ratio.
 
 Both search with a predictor 3x400 over 128 inputs (60 kernel, 60 expansion, 8 resolution) of arbitrary weights, a full
 latency table, a budget at the median of their space's latency, a population of 100, 500 generations and 2 threads.

@@ -71,15 +71,15 @@ impl Columns {
             Some(Fitted { correction, predicted })
         };
         let plain = [(line, 2), (recorded, 3), (memory, 4)];
-        let plain = plain.map(|(correction, count)| (with(correction, &all[..count]), count));
-        let plain: Vec<(Fitted, usize)> =
-            plain.into_iter().filter_map(|(fitted, count)| Some((fitted?, count))).collect();
-        let errors =
-            plain.iter().map(|(one, _)| (&one.correction, rmspe(&one.predicted, measured)));
-        let base = choose(errors).map_or(2, |place| plain[place].1);
+        let mut fitted: Vec<Fitted> = plain
+            .into_iter()
+            .filter_map(|(correction, count)| with(correction, &all[..count]))
+            .collect();
+        let errors = fitted.iter().map(|one| (&one.correction, rmspe(&one.predicted, measured)));
+        let base = choose(errors).map_or(2, |place| fitted[place].correction.coefficients());
         let ridge = ridge::fit(&self.blocks, &all[..base], measured);
-        let ridge = ridge.filter(|fitted| fitted.correction.rises());
-        plain.into_iter().map(|(fitted, _)| fitted).chain(ridge).collect()
+        fitted.extend(ridge.filter(|one| one.correction.rises()));
+        fitted
     }
 }
 
