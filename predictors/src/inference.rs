@@ -8,7 +8,7 @@ use pulp::{Arch, NullaryFnOnce};
 use crate::{
     Threads,
     dense::{Dense, Layers},
-    sparse::{Positives, SparseLayer, dot_of_positives},
+    sparse::{SparseLayer, dot_of_positives},
     threads::next,
 };
 
@@ -42,7 +42,7 @@ struct Fitted {
 #[derive(Debug, Default)]
 struct Scratch {
     input: Vec<f32>,
-    positives: Positives,
+    positives: Vec<u64>,
     output: Vec<f32>,
 }
 
@@ -105,10 +105,9 @@ impl NullaryFnOnce for Batch<'_> {
             self.space.encode(genotype, row);
         }
         for layer in hidden {
-            positives.collect(input, width, layer.inputs());
+            output.resize(rows * layer.width(), 0.0);
+            layer.apply((input, width), positives, output);
             width = layer.width();
-            output.resize(rows * width, 0.0);
-            layer.apply(positives, output);
             std::mem::swap(input, output);
         }
         for (row, out) in input.chunks_exact(width).zip(self.out) {

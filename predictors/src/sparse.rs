@@ -8,8 +8,9 @@ use crate::dense::Dense;
 
 /// Outputs of a panel: as many sums as stay in registers.
 const WIDTH: usize = 80;
-/// Inputs of a block: its weights for one panel, 20 kB, stay in the nearest cache while all rows pass.
-const BLOCK: usize = 64;
+/// Inputs of a block: its weights for one panel, 20 kB, stay in the nearest cache while all rows pass. As many as a word
+/// has bits, one for each.
+const BLOCK: usize = u64::BITS as usize;
 /// Partial sums of a dot product: they stay in registers.
 const LANES: usize = 16;
 
@@ -29,39 +30,6 @@ pub(crate) struct SparseLayer {
     weight: Vec<Panel>,
 }
 
-/// The positive numbers of a batch, block by block of the inputs and within a block row by row.
-#[derive(Debug, Default)]
-pub(crate) struct Positives {
-    /// Each with its place in its block; what comes after the last end means nothing.
-    numbers: Vec<(u32, f32)>,
-    /// Where each row of each block ends.
-    ends: Vec<usize>,
-}
-
-impl Positives {
-    /// Those among the first `inputs` of every `width` numbers.
-    #[inline(always)]
-    pub(crate) fn collect(&mut self, rows: &[f32], width: usize, inputs: usize) {
-        self.ends.clear();
-        self.numbers.resize(rows.len(), (0, 0.0));
-        let mut end = 0;
-        for block in (0..inputs).step_by(BLOCK) {
-            for row in rows.chunks_exact(width) {
-                let row = &row[block..inputs.min(block + BLOCK)];
-                // Each number is written, and the next one over it unless it counts: no branch to guess wrongly.
-                let room = &mut self.numbers[end..end + row.len()];
-                let mut count = 0;
-                for (place, &number) in row.iter().enumerate() {
-                    room[count] = (place as u32, number);
-                    count += usize::from(number > 0.0);
-                }
-                end += count;
-                self.ends.push(end);
-            }
-        }
-    }
-}
-
 impl SparseLayer {
     pub(crate) fn new(layer: &Dense) -> Self {
         let panels = layer.outputs.div_ceil(WIDTH);
@@ -76,38 +44,45 @@ impl SparseLayer {
         Self { inputs: layer.inputs, bias, weight }
     }
 
-    /// Numbers that it reads of each row.
-    #[inline(always)]
-    pub(crate) fn inputs(&self) -> usize {
-        self.inputs
-    }
-
     /// Numbers that it puts out for each row: its outputs, filled up with zeros to whole panels.
     #[inline(always)]
     pub(crate) fn width(&self) -> usize {
         self.bias.len()
     }
 
-    /// `out = bias + input w` for every row, where `input` is what is positive of it. A row's result does not depend on
-    /// the others.
+    /// `out = bias + input w` for every row, where `input` is what is positive of the first numbers of every `width`. A
+    /// row's result does not depend on the others. `positives` is room that is used again.
     #[inline(always)]
-    pub(crate) fn apply(&self, input: &Positives, out: &mut [f32]) {
-        let width = self.width();
-        for row in out.chunks_exact_mut(width) {
+    pub(crate) fn apply(
+        &self,
+        (input, width): (&[f32], usize),
+        positives: &mut Vec<u64>,
+        out: &mut [f32],
+    ) {
+        for row in out.chunks_exact_mut(self.width()) {
             row.copy_from_slice(&self.bias);
         }
-        let (rows, panels) = (out.len() / width, width / WIDTH);
-        let mut begin = 0;
-        for (weight, ends) in self.weight.chunks(BLOCK * panels).zip(input.ends.chunks(rows)) {
-            for (panel, weight) in weight.chunks(weight.len() / panels).enumerate() {
-                let mut from = begin;
-                for (&end, row) in ends.iter().zip(out.chunks_exact_mut(width)) {
-                    let sums = &mut row.as_chunks_mut::<WIDTH>().0[panel];
-                    add(&input.numbers[from..end], weight, sums);
-                    from = end;
+        let panels = self.width() / WIDTH;
+        let blocks = self.weight.chunks(BLOCK * panels).zip((0..self.inputs).step_by(BLOCK));
+        for (weight, start) in blocks {
+            let inputs = weight.len() / panels;
+            let rows = input.chunks_exact(width);
+            positives.clear();
+            // A loop: what `extend` calls would be compiled without vectors.
+            for row in rows.clone() {
+                positives.push(signs(&row[start..start + inputs]));
+            }
+            for (panel, weight) in weight.chunks(inputs).enumerate() {
+                let sums = out.chunks_exact_mut(self.width());
+                for ((&positive, row), sums) in positives.iter().zip(rows.clone()).zip(sums) {
+                    add(
+                        positive,
+                        &row[start..],
+                        weight,
+                        &mut sums.as_chunks_mut::<WIDTH>().0[panel],
+                    );
                 }
             }
-            begin = ends[rows - 1];
         }
     }
 }
@@ -122,13 +97,27 @@ impl Panel {
     }
 }
 
-/// Adds each number times its input's weights. Products are rounded before they are added, on every processor: one that
-/// has both in one step is not bound by them here.
+/// Which numbers of a block are positive: the first one's bit is the lowest.
 #[inline(always)]
-fn add(numbers: &[(u32, f32)], weight: &[Panel], sums: &mut [f32; WIDTH]) {
+fn signs(numbers: &[f32]) -> u64 {
+    let mut bits = 0;
+    for (place, &number) in numbers.iter().enumerate() {
+        bits |= u64::from(number > 0.0) << place;
+    }
+    bits
+}
+
+/// Adds each positive number times its input's weights. Products are rounded before they are added, on every processor:
+/// one that has both in one step is not bound by them here.
+#[inline(always)]
+fn add(mut positive: u64, numbers: &[f32], weight: &[Panel], sums: &mut [f32; WIDTH]) {
     let mut registers = *sums;
-    for &(place, number) in numbers {
-        let Panel(weights) = &weight[place as usize];
+    let numbers = &numbers[..weight.len()];
+    while positive != 0 {
+        let place = positive.trailing_zeros() as usize;
+        // Without its lowest bit.
+        positive &= positive - 1;
+        let (number, Panel(weights)) = (numbers[place], &weight[place]);
         for (sum, weight) in registers.iter_mut().zip(weights) {
             *sum += number * weight;
         }
@@ -169,10 +158,9 @@ mod tests {
             // Rows that are wider than what the layer reads of them.
             let width = inputs + 3;
             let input: Vec<f32> = (3..3 + rows * width).map(number).collect();
-            let (sparse, mut positives) = (SparseLayer::new(&layer), Positives::default());
+            let sparse = SparseLayer::new(&layer);
             let mut found = vec![f32::NAN; rows * sparse.width()];
-            positives.collect(&input, width, sparse.inputs());
-            sparse.apply(&positives, &mut found);
+            sparse.apply((&input, width), &mut Vec::new(), &mut found);
             for (row, found) in input.chunks_exact(width).zip(found.chunks_exact(sparse.width())) {
                 for (output, &found) in found.iter().enumerate() {
                     let product =

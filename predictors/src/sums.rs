@@ -66,20 +66,20 @@ impl BlockSums {
         let fixed = vec![vec![0.0; last]; space.inputs().len()];
         let mut sums = Self { space: space.clone(), resolution, fixed, stages };
         for genotype in space.combinations() {
-            let input = value(&genotype, resolution);
+            let input = value(genotype.values(), resolution);
             let mut fixed = 0.0;
             for (slot, block) in space.blocks(&genotype) {
                 let seconds = cost(&block)?;
                 match slot {
                     Slot::Layer { stage, layer } => {
                         let layer = &mut sums.stages[stage].layers[layer];
-                        let place = layer.place(&genotype);
+                        let place = layer.place(genotype.values());
                         layer.costs[input][place] = seconds;
                     }
                     Slot::Stem(_) | Slot::Head(_) => fixed += seconds,
                 }
             }
-            let width = sums.last_width(&genotype);
+            let width = sums.last_width(genotype.values());
             sums.fixed[input][width] = fixed;
         }
         Ok(sums)
@@ -92,19 +92,20 @@ impl BlockSums {
 
     /// The sum of a genotype's blocks.
     pub fn sum(&self, genotype: &Genotype) -> f64 {
-        let input = value(genotype, self.resolution);
-        let mut sum = self.fixed[input][self.last_width(genotype)];
+        let values = genotype.values();
+        let input = value(values, self.resolution);
+        let mut sum = self.fixed[input][self.last_width(values)];
         for stage in &self.stages {
-            let depth = stage.depths[value(genotype, stage.depth)];
+            let depth = stage.depths[value(values, stage.depth)];
             for layer in &stage.layers[..depth] {
-                sum += layer.costs[input][layer.place(genotype)];
+                sum += layer.costs[input][layer.place(values)];
             }
         }
         sum
     }
 
-    fn last_width(&self, genotype: &Genotype) -> usize {
-        self.stages.last().map_or(0, |stage| value(genotype, stage.width))
+    fn last_width(&self, values: &[u8]) -> usize {
+        self.stages.last().map_or(0, |stage| value(values, stage.width))
     }
 
     /// The sum as what is fixed and what each option of each choice adds, in a genotype's order; none where something
@@ -252,8 +253,8 @@ impl Layer {
         Self { digits, options, widths, costs }
     }
 
-    fn place(&self, genotype: &Genotype) -> usize {
-        let value = |index: usize| usize::from(genotype.values()[index]);
+    fn place(&self, values: &[u8]) -> usize {
+        let value = |index: usize| usize::from(values[index]);
         let option: usize = self.digits.iter().map(|&(index, _, step)| value(index) * step).sum();
         option + self.widths.iter().map(|&(index, step)| value(index) * step).sum::<usize>()
     }
@@ -270,8 +271,8 @@ fn cheaper(a: Cheapest, b: Cheapest) -> Cheapest {
     if b.cost < a.cost { b } else { a }
 }
 
-fn value(genotype: &Genotype, choice: Option<usize>) -> usize {
-    choice.map_or(0, |index| usize::from(genotype.values()[index]))
+fn value(values: &[u8], choice: Option<usize>) -> usize {
+    choice.map_or(0, |index| usize::from(values[index]))
 }
 
 fn set(values: &mut [u8], choice: Option<usize>, value: usize) {

@@ -1,6 +1,7 @@
 //! The threads that the parts of a program share.
 
 use std::{
+    hint,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicUsize, Ordering},
@@ -13,6 +14,8 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::{Error, Result};
 
+/// Looks of a waiting thread for its work before it lets others have the core.
+const LOOKS: usize = 100;
 /// How long threads stay awake for more work: a search has some for them every half millisecond, and to wake one takes a
 /// tenth of a millisecond or more on a virtual machine.
 const AWAKE: Duration = Duration::from_millis(1);
@@ -106,10 +109,16 @@ impl Others {
     }
 }
 
-/// Waits for what should come soon.
+/// Waits for what should come soon, without taking much from a thread on the same core.
 fn wait_awake(has_come: impl Fn() -> bool) {
     let start = Instant::now();
-    while !has_come() && start.elapsed() < AWAKE {
+    while start.elapsed() < AWAKE {
+        for _ in 0..LOOKS {
+            if has_come() {
+                return;
+            }
+            hint::spin_loop();
+        }
         thread::yield_now();
     }
 }

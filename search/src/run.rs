@@ -2,6 +2,7 @@
 
 use std::{cmp::Ordering, time::Instant};
 
+use foldhash::fast::RandomState;
 use indexmap::IndexSet;
 use netfit_predictors::{Accuracy, Latency, LatencyModel, Threads};
 use netfit_spaces::{Genotype, Space};
@@ -208,12 +209,16 @@ impl Search<'_> {
     }
 }
 
+/// Genotypes, each once and in order. A search hashes several for each network that it scores, and no one outside chooses
+/// them: a fast hash will do.
+pub(crate) type Genotypes = IndexSet<Genotype, RandomState>;
+
 /// What is feasible and has not been admitted before.
 struct Pool<'a> {
     latency: &'a dyn LatencyModel,
     budget_s: f64,
     /// In the order of admission: a growing set then appends, and a look-up stays within a small index.
-    seen: IndexSet<Genotype>,
+    seen: Genotypes,
     /// Admitted last, with their latencies.
     genotypes: Vec<Genotype>,
     latencies: Vec<Latency>,
@@ -221,7 +226,7 @@ struct Pool<'a> {
 
 impl<'a> Pool<'a> {
     fn new(latency: &'a dyn LatencyModel, budget_s: f64) -> Self {
-        let (seen, genotypes, latencies) = (IndexSet::new(), Vec::new(), Vec::new());
+        let (seen, genotypes, latencies) = (Genotypes::default(), Vec::new(), Vec::new());
         Self { latency, budget_s, seen, genotypes, latencies }
     }
 

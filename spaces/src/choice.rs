@@ -13,6 +13,13 @@ pub struct Choice {
     pub(crate) condition: Option<(usize, u8)>,
 }
 
+impl Choice {
+    /// Whether it matters among these values of all choices.
+    pub(crate) fn active(&self, values: &[u8]) -> bool {
+        self.condition.is_none_or(|(on, least)| values[on] >= least)
+    }
+}
+
 /// What a choice is about; stages and layers count from 0. What all layers of a stage share stands at its layer 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChoiceKind {

@@ -239,9 +239,10 @@ impl Space {
 
     /// Sets inactive choices to 0. Conditions point backwards, so one pass is enough.
     pub(crate) fn canonical(&self, mut genotype: Genotype) -> Genotype {
-        for index in 0..self.choices.len() {
-            if !self.active(&genotype, index) {
-                genotype.0[index] = 0;
+        let values = &mut genotype.0[..];
+        for (index, choice) in self.choices.iter().enumerate() {
+            if !choice.active(values) {
+                values[index] = 0;
             }
         }
         genotype
@@ -249,7 +250,7 @@ impl Space {
 
     /// Whether the choice at `index` matters in this genotype.
     pub fn active(&self, genotype: &Genotype, index: usize) -> bool {
-        self.choices[index].condition.is_none_or(|(on, least)| genotype.0[on] >= least)
+        self.choices[index].active(&genotype.0)
     }
 
     /// The genotype with every choice at its last value: the full network of an elastic space.

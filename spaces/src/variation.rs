@@ -33,12 +33,13 @@ impl Space {
     ) -> Genotype {
         let mut child = genotype.clone();
         let mut redraw = false;
-        for (index, (choice, &opens)) in self.choices().iter().zip(self.opens()).enumerate() {
+        let choices = self.choices().iter().zip(self.opens());
+        for (value, (choice, &opens)) in child.0.iter_mut().zip(choices) {
             if opens {
                 redraw = random.chance(rate(choice.kind));
             }
             if redraw {
-                child.0[index] = random.below(choice.size) as u8;
+                *value = random.below(choice.size) as u8;
             }
         }
         self.canonical(child)
@@ -102,11 +103,11 @@ impl Space {
 
     /// The places of the ones in [`Space::encode`]'s row, ascending.
     pub fn encoded_ones(&self, genotype: &Genotype) -> impl Iterator<Item = usize> {
-        let mut offset = 0;
+        let (mut offset, values) = (0, genotype.values());
         self.encoded().filter_map(move |(index, choice)| {
-            let place = offset + usize::from(genotype.0[index]);
+            let place = offset + usize::from(values[index]);
             offset += choice.size;
-            self.active(genotype, index).then_some(place)
+            choice.active(values).then_some(place)
         })
     }
 }

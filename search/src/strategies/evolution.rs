@@ -2,12 +2,11 @@
 
 use std::ops::Range;
 
-use indexmap::IndexSet;
 use netfit_predictors::Threads;
 use netfit_spaces::{ChoiceKind, Genotype, Random, Space};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Evaluated, Filter, Result, Strategy};
+use crate::{Error, Evaluated, Filter, Result, Strategy, run::Genotypes};
 
 /// Children that are looked for in a row, with random numbers of their own.
 const BROOD: usize = 10;
@@ -225,7 +224,7 @@ impl Evolution {
 
     /// Each of the found once: of two alike the later one is looked for again.
     fn distinct(&mut self, found: Vec<(usize, Genotype)>, filter: &Filter<'_>) -> Vec<Genotype> {
-        let mut children = IndexSet::new();
+        let mut children = Genotypes::default();
         for (number, genotype) in found {
             if children.contains(&genotype) {
                 let new = |other: &Genotype| !children.contains(other) && filter.fits(other);
