@@ -48,6 +48,7 @@ pub use file::FORMAT;
 pub use fingerprint::{Difference, Fingerprint};
 pub use hygiene::{Hygiene, Verdict};
 pub use metrics::{Errors, kendall_tau, rmspe, spearman, within};
+pub use regression::fit as robust_fit;
 pub use statistics::{mad, median, quantile, trimmed_mean};
 pub use table::{Entry, Latency, LatencyTable, Reference, Source};
 pub use tails::{Tail, TailTiming, TailValidation};

@@ -4,7 +4,7 @@ use crate::median;
 
 /// Coefficients `c` that minimise Huber's loss (k = 1.345 robust standard deviations) of the relative error
 /// `(sum_j c_j columns[j][i] - y[i]) / y[i]`, by reweighted least squares. None where they are not determined.
-pub(crate) fn fit(columns: &[&[f64]], y: &[f64]) -> Option<Vec<f64>> {
+pub fn fit(columns: &[&[f64]], y: &[f64]) -> Option<Vec<f64>> {
     let mut weights = vec![1.0; y.len()];
     let mut coefficients = least_squares(columns, y, &weights)?;
     for _ in 0..20 {

@@ -12,14 +12,14 @@ use crate::{
     levels::Levels,
     protocol::load,
     samples::{Sample, moments},
-    speed::{Speed, between, centred},
+    speed::{Known, Speed, average, centred},
     weights::weights,
 };
 
 /// Networks of a table beside which others are measured, besides its reference network: at least, and where many are
 /// measured one for so many of them.
 const ANCHORS: usize = 9;
-const MODELS_AN_ANCHOR: usize = 10;
+const MODELS_AN_ANCHOR: usize = 5;
 /// How often a disturbed process is measured again in a new one.
 const AGAIN: u64 = 2;
 /// Bytes that the models of one process may take, as far as their parameters tell.
@@ -162,8 +162,13 @@ pub(crate) fn time(
             sittings.push((places, whole, split));
         }
     }
-    let views: Vec<View<'_>> =
-        sittings.iter().map(|(places, whole, split)| View { places, whole, split }).collect();
+    let anchored = anchors.networks[..beside].iter().map(|network| network.parameters().0);
+    let parameters: Vec<f64> =
+        anchored.chain(parameters.iter().copied()).map(|count| count as f64).collect();
+    let views: Vec<View<'_>> = sittings
+        .iter()
+        .map(|(places, whole, split)| View { places, parameters: &parameters, whole, split })
+        .collect();
     let speeds = speeds(&views, anchors.known_s.as_deref());
     let levels: Vec<BTreeMap<usize, f64>> =
         views.iter().zip(&speeds).map(|(view, speed)| view.normalised(speed)).collect();
@@ -254,6 +259,8 @@ fn groups(parameters: &[u64]) -> Vec<Group> {
 /// A sitting, and which of all models its own are.
 struct View<'a> {
     places: &'a [usize],
+    /// Of all models, by their places.
+    parameters: &'a [f64],
     whole: &'a Whole,
     split: &'a Levels,
 }
@@ -267,26 +274,31 @@ impl View<'_> {
 
     /// Logarithms of the normalised seconds of its models, by their places.
     fn normalised(&self, speed: &Speed) -> BTreeMap<usize, f64> {
-        let level = |level: &f64| speed.normalised(level.exp()).ln();
-        self.places.iter().copied().zip(self.split.models.iter().map(level)).collect()
+        let levels = self.places.iter().zip(&self.split.models);
+        let normalised = |(place, level): (&usize, &f64)| {
+            (*place, speed.normalised(level.exp(), self.parameters[*place]).ln())
+        };
+        levels.map(normalised).collect()
     }
 }
 
 /// The speed of each sitting: by its first models where these are anchors whose normalised seconds are known, else by
-/// the models that all sittings share.
+/// the models that all sittings share, for which the average sitting is the measure.
 fn speeds(views: &[View<'_>], known_s: Option<&[f64]>) -> Vec<Speed> {
-    let seconds = |view: &View<'_>, count: usize| -> Vec<f64> {
-        view.split.models[..count].iter().map(|level| level.exp()).collect()
-    };
-    if let Some(known_s) = known_s {
-        let here: Vec<Vec<f64>> = views.iter().map(|view| seconds(view, known_s.len())).collect();
-        let speeds: Vec<Speed> = here.iter().map(|here_s| Speed::of(known_s, here_s)).collect();
-        return centred(&speeds, known_s, &here);
-    }
     let everywhere = |place: &usize| views.iter().all(|view| view.places.contains(place));
-    let shared: Vec<usize> = views[0].places.iter().copied().filter(everywhere).collect();
+    let shared: Vec<usize> = match known_s {
+        Some(known_s) => (0..known_s.len()).collect(),
+        None => views[0].places.iter().copied().filter(everywhere).collect(),
+    };
     let levels = |view: &View<'_>| shared.iter().filter_map(|&place| view.level(place)).collect();
-    between(&views.iter().map(levels).collect::<Vec<_>>())
+    let levels: Vec<Vec<f64>> = views.iter().map(levels).collect();
+    let average_s = known_s.map_or_else(|| average(&levels), <[f64]>::to_vec);
+    let known = |(&seconds, &place)| Known { seconds, parameters: views[0].parameters[place] };
+    let known: Vec<Known> = average_s.iter().zip(&shared).map(known).collect();
+    let here = |levels: &Vec<f64>| levels.iter().map(|level| level.exp()).collect();
+    let here: Vec<Vec<f64>> = levels.iter().map(here).collect();
+    let speeds: Vec<Speed> = here.iter().map(|here_s| Speed::of(&known, here_s)).collect();
+    centred(&speeds, &known, &here)
 }
 
 fn timing(
@@ -303,13 +315,14 @@ fn timing(
     };
     for ((view, speed), weight) in views.iter().zip(speeds).zip(weights) {
         let Some(level) = view.level(place) else { continue };
-        timing.processes_s.push(speed.normalised(level.exp()));
+        let normalised = |seconds| speed.normalised(seconds, view.parameters[place]);
+        timing.processes_s.push(normalised(level.exp()));
         timing.weights.push(*weight);
         timing.raw_s.push(level.exp());
         let bursts = view.whole.samples.iter().zip(&view.split.drifts);
         let ratio = |(sample, drift): (&Sample, &f64)| {
             (view.places[sample.model] == place)
-                .then(|| speed.normalised(sample.seconds / drift.exp()) / reference_s)
+                .then(|| normalised(sample.seconds / drift.exp()) / reference_s)
         };
         timing.ratios.extend(bursts.filter_map(ratio));
     }
@@ -334,8 +347,8 @@ mod tests {
         let whole = Whole { samples: Vec::new(), gate: Gate::default() };
         let (first, second) = (levels(&[1.0, 2.0, 3.0]), levels(&[1.5, 3.0, 6.0, 7.5]));
         let views = [
-            View { places: &[0, 1, 2], whole: &whole, split: &first },
-            View { places: &[0, 1, 3, 4], whole: &whole, split: &second },
+            View { places: &[0, 1, 2], parameters: &[1.0; 5], whole: &whole, split: &first },
+            View { places: &[0, 1, 3, 4], parameters: &[1.0; 5], whole: &whole, split: &second },
         ];
         let speeds = speeds(&views, known_s);
         (0..5)
