@@ -26,75 +26,109 @@ SMALL = os.path.join(HERE, "ofa-mbv3-32.toml")
 CASES = {
     "224-1": ("ofa-mbv3", 1, 10, 5),
     "224-2": ("ofa-mbv3", 2, 14, 5),
-    "32-1": (SMALL, 1, 20, 5),
-    "32-2": (SMALL, 2, 20, 5),
+    "32-1": (SMALL, 1, 24, 8),
+    "32-2": (SMALL, 2, 24, 8),
 }
 BUSY = "while True: pass"
+# Of the five processes in which a profile times whole networks.
+HALF = 2
 
 
-def netfit(*arguments, check=True):
-    """Runs a command; its JSON, or none and the error where it fails."""
-    done = subprocess.run([NETFIT, *map(str, arguments), "--json"], capture_output=True, text=True)
-    if done.returncode == 0:
-        return json.loads(done.stdout), None
-    error = done.stderr.strip().splitlines()[-1]
-    if check:
-        sys.exit(f"netfit {' '.join(map(str, arguments))}: {error}")
-    return None, error
+def outcome(command, meanwhile=None):
+    """Of a command with --json its JSON, or none and the error. `meanwhile` is called several times a second."""
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while True:
+        try:
+            output, errors = running.communicate(timeout=0.1 if meanwhile else None)
+            break
+        except subprocess.TimeoutExpired:
+            meanwhile()
+    if running.returncode == 0:
+        return json.loads(output), None
+    return None, errors.strip().splitlines()[-1]
 
 
-def profile(space, threads, table, *more, check=True):
-    device = f"cpu:threads={threads}"
-    return netfit("profile", "--space", space, "--device", device, "--out", table, "--restart", *more, check=check)
+def netfit(*arguments):
+    command = [NETFIT, *map(str, arguments), "--json"]
+    found, error = outcome(command)
+    if error:
+        sys.exit(f"{' '.join(command)}: {error}")
+    return found
+
+
+def profiling(space, threads, table, *more):
+    return ["profile", "--space", space, "--device", f"cpu:threads={threads}", "--out", table, "--restart", *more]
+
+
+def profile(*arguments):
+    return netfit(*profiling(*arguments))
 
 
 def validate(space, table, networks, processes, rounds):
     place = ["--space", space] if os.path.sep in space else []
     truth = ["--processes", processes, "--rounds", rounds]
-    found, _ = netfit("validate", table, *place, "--networks", networks, "--seed", 11, *truth)
-    return found
+    return netfit("validate", table, *place, "--networks", networks, "--seed", 11, *truth)
 
 
 def case(name, folder, networks):
     space, threads, processes, rounds = CASES[name]
     table = os.path.join(folder, f"{name}.table.json")
-    made, _ = profile(space, threads, table)
+    made = profile(space, threads, table)
     began = time.time()
     judged = validate(space, table, networks, processes, rounds)
     return {"profile": made, "validation": judged, "truth_seconds": time.time() - began}
 
 
 def multi(folder, _):
-    made, _ = profile("ofa-mbv3-multi", 1, os.path.join(folder, "multi.table.json"))
+    made = profile("ofa-mbv3-multi", 1, os.path.join(folder, "multi.table.json"))
     return {"profile": made}
 
 
 def tails(folder, _):
     table = os.path.join(folder, "tails.table.json")
-    made, _ = profile("ofa-mbv3", 1, table, "--percentiles", "95,99")
+    made = profile("ofa-mbv3", 1, table, "--percentiles", "95,99")
     return {"profile": made, "table": json.load(open(table))["tails"]}
+
+
+class Disturbance:
+    """A busy loop, from the moment when half of a profile's processes are over, for so many seconds or to its end."""
+
+    def __init__(self, table, seconds):
+        self.journal, self.seconds = f"{table}.journal", seconds
+        self.loop = self.began = None
+
+    def step(self):
+        if not self.began and os.path.exists(self.journal):
+            with open(self.journal) as file:
+                over = sum('"record":"whole"' in line for line in file)
+            if over >= HALF:
+                self.loop, self.began = subprocess.Popen([sys.executable, "-c", BUSY]), time.time()
+        elif self.loop and self.seconds and time.time() - self.began > self.seconds:
+            self.end()
+
+    def end(self):
+        if not self.began:
+            sys.exit("the profile was over before the loop began")
+        if self.loop:
+            self.loop.kill()
+            self.loop.wait()
+        self.loop = None
 
 
 def gate(folder, networks):
     """One profile undisturbed, one with a busy loop for a quarter of its time, one with a busy loop to its end: of small
     networks on two threads, which such a loop slows down most."""
-    result = {}
     quiet = os.path.join(folder, "gate.quiet.json")
-    made, _ = profile("ofa-28", 2, quiet)
-    seconds = made["seconds"]
-    result["quiet"] = {"profile": made, "validation": validate("ofa-28", quiet, 100, 4, 10)}
-    for name, share in [("passing", 0.25), ("staying", None)]:
+    made = profile("ofa-28", 2, quiet)
+    result = {"quiet": {"profile": made, "validation": validate("ofa-28", quiet, 100, 4, 10)}}
+    for name, seconds in [("passing", made["seconds"] / 4), ("staying", None)]:
         table = os.path.join(folder, f"gate.{name}.json")
-        command = f"sleep {seconds / 2}; exec python3 -c '{BUSY}'"
-        if share:
-            command = f"sleep {seconds / 2}; exec timeout {seconds * share} python3 -c '{BUSY}'"
-        busy = subprocess.Popen(["sh", "-c", command], start_new_session=True)
-        made, error = profile("ofa-28", 2, table, check=False)
-        os.killpg(busy.pid, 15)
-        busy.wait()
+        loop = Disturbance(table, seconds)
+        disturbed, error = outcome([NETFIT, *map(str, profiling("ofa-28", 2, table)), "--json"], loop.step)
+        loop.end()
         result[name] = {"refused": error}
-        if made:
-            result[name] = {"profile": made, "validation": validate("ofa-28", table, 100, 4, 10)}
+        if disturbed:
+            result[name] = {"profile": disturbed, "validation": validate("ofa-28", table, 100, 4, 10)}
     return result
 
 
