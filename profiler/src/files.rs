@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Device, Error, Model, ProfileOptions, Progress, Result,
+    anchors::Anchors,
     gate::judge,
     journal::Journal,
-    whole::{Anchors, ModelTiming, time},
+    whole::{ModelTiming, time},
 };
 
 /// The measured latency of a file.

@@ -16,6 +16,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod anchors;
 mod canary;
 mod connection;
 pub mod conversation;

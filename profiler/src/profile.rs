@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Device, Error, Model, Progress, Protocol, Result,
+    anchors::{Anchors, anchor_error},
     draw::{draw, draw_spread},
     gate::judge,
     journal::{Header, Journal},
     sources, tails,
-    whole::{Anchors, Timed, anchor_error, time, truths},
+    whole::{Timed, time, truths},
 };
 
 /// Standard deviations of a normal error's 95 % interval.

@@ -13,7 +13,7 @@ pub(crate) struct Known {
     pub(crate) parameters: f64,
 }
 
-/// `seconds here = extra_s + slower * normalised seconds + parameter_s * parameters`.
+/// `seconds here = extra_s + slower * normalised seconds + fetch_s * parameters`.
 ///
 /// Mostly a process is slower by a factor. Where memory has become slow, all networks of a space lose about the same time,
 /// that of fetching the weights which they have in common, and a factor would be wrong for the fast and the slow ones.
@@ -23,7 +23,7 @@ pub(crate) struct Known {
 pub(crate) struct Speed {
     extra_s: f64,
     slower: f64,
-    parameter_s: f64,
+    fetch_s: f64,
 }
 
 /// The forms of a speed, the simplest first.
@@ -40,28 +40,17 @@ impl Form {
     /// None where the models do not tell.
     fn fit(self, known: &[Known], here_s: &[f64]) -> Option<Speed> {
         let column = |of: fn(&Known) -> f64| known.iter().map(of).collect::<Vec<f64>>();
-        let (ones, seconds) = (column(|_| 1.0), column(|known| known.seconds));
-        let speed = match self {
-            Self::Proportional => {
-                let ratios: Vec<f64> =
-                    here_s.iter().zip(&seconds).map(|(here, known)| here / known).collect();
-                Speed::proportional(median(&ratios))
-            }
-            Self::Affine => {
-                let [extra_s, slower] = robust_fit(&[&ones, &seconds], here_s)?[..] else {
-                    return None;
-                };
-                Speed { extra_s, slower, parameter_s: 0.0 }
-            }
-            Self::Weights => {
-                let parameters = column(|known| known.parameters);
-                let columns: [&[f64]; 3] = [&ones, &seconds, &parameters];
-                let [extra_s, slower, parameter_s] = robust_fit(&columns, here_s)?[..] else {
-                    return None;
-                };
-                Speed { extra_s, slower, parameter_s }
-            }
-        };
+        let (seconds, ones) = (column(|known| known.seconds), column(|_| 1.0));
+        if matches!(self, Self::Proportional) {
+            let ratios = here_s.iter().zip(&seconds).map(|(here, known)| here / known);
+            return Some(Speed::proportional(median(&ratios.collect::<Vec<f64>>())));
+        }
+        let parameters = column(|known| known.parameters);
+        let columns: [&[f64]; 3] = [&ones, &seconds, &parameters];
+        let count = if matches!(self, Self::Affine) { 2 } else { 3 };
+        let found = robust_fit(&columns[..count], here_s)?;
+        let fetch_s = found.get(2).copied().unwrap_or(0.0);
+        let speed = Speed { extra_s: found[0], slower: found[1], fetch_s };
         (speed.slower > 0.0).then_some(speed)
     }
 
@@ -79,7 +68,7 @@ impl Form {
 
 impl Speed {
     pub(crate) fn proportional(slower: f64) -> Self {
-        Self { extra_s: 0.0, slower, parameter_s: 0.0 }
+        Self { extra_s: 0.0, slower, fetch_s: 0.0 }
     }
 
     /// From models that are known and the seconds that they take here, pair by pair. Leaving each out in turn decides on
@@ -98,12 +87,12 @@ impl Speed {
 
     /// Seconds that a model takes here.
     fn seconds(self, known: &Known) -> f64 {
-        self.extra_s + self.slower * known.seconds + self.parameter_s * known.parameters
+        self.extra_s + self.slower * known.seconds + self.fetch_s * known.parameters
     }
 
     /// Normalised seconds of a model of so many parameters that takes `seconds` here.
     pub(crate) fn normalised(self, seconds: f64, parameters: f64) -> f64 {
-        (seconds - self.extra_s - self.parameter_s * parameters) / self.slower
+        (seconds - self.extra_s - self.fetch_s * parameters) / self.slower
     }
 }
 
@@ -143,7 +132,7 @@ mod tests {
 
     /// Models of these seconds; every other one has a third of the parameters.
     fn known(seconds: &[f64]) -> Vec<Known> {
-        let parameters = |at: usize| if at % 2 == 0 { 3e6 } else { 1e6 };
+        let parameters = |at: usize| 3e6 - 2e6 * (at % 2) as f64;
         let model = |(at, &seconds)| Known { seconds, parameters: parameters(at) };
         seconds.iter().enumerate().map(model).collect()
     }
@@ -195,13 +184,13 @@ mod tests {
     #[test]
     fn slow_memory_costs_all_networks_the_same_or_by_their_weights() {
         let known = known(&[7e-3, 8e-3, 9e-3, 10e-3, 11e-3, 12e-3]);
-        for parameter_s in [0.0, 2e-10] {
-            let slow = Speed { extra_s: 0.9e-3, slower: 1.02, parameter_s };
+        for fetch_s in [0.0, 2e-10] {
+            let slow = Speed { extra_s: 0.9e-3, slower: 1.02, fetch_s };
             let here: Vec<f64> = known.iter().map(|known| slow.seconds(known)).collect();
             let speed = Speed::of(&known, &here);
             assert!((speed.extra_s / slow.extra_s - 1.0).abs() < 1e-6, "{speed:?}");
             assert!((speed.slower / slow.slower - 1.0).abs() < 1e-6, "{speed:?}");
-            assert!((speed.parameter_s - slow.parameter_s).abs() < 1e-16, "{speed:?}");
+            assert!((speed.fetch_s - slow.fetch_s).abs() < 1e-16, "{speed:?}");
             for (known, here) in known.iter().zip(here) {
                 let normalised = speed.normalised(here, known.parameters);
                 assert!((normalised / known.seconds - 1.0).abs() < 1e-9);

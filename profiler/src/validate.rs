@@ -7,10 +7,11 @@ use netfit_spaces::{Genotype, Network, Random, Space};
 
 use crate::{
     Device, Model, ProfileOptions, Progress, Result,
+    anchors::Anchors,
     draw::draw,
     gate::judge,
     journal::Journal,
-    whole::{Anchors, time, truths},
+    whole::{time, truths},
 };
 
 /// Whole networks that were timed after their table was made.
