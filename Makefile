@@ -36,7 +36,7 @@ gpu-check: setup ## everything that a GPU can tell, in 8 minutes at most: gpu-ch
 
 bench: bench-training bench-tables bench-search bench-peers bench-predictors ## all benchmarks
 
-bench-tables: setup ## latency tables against 200 fresh networks, with all else switched off (about 40 minutes)
+bench-tables: setup ## latency tables against 200 fresh networks, with all else switched off (an hour and a half)
 	cargo build --locked --release --bin netfit
 	@benches/latency_tables.py
 
