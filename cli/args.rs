@@ -196,6 +196,10 @@ pub(crate) struct Validate {
     /// Judge the table although the machine was disturbed; the result is marked.
     #[arg(long)]
     pub(crate) accept_noise: bool,
+    /// Keep what was measured in this file: the same command goes on after it was cut off, and with more --processes it
+    /// makes the truth more exact.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) journal: Option<PathBuf>,
     /// Picture of predicted against measured latency (SVG).
     #[arg(long, value_name = "FILE")]
     pub(crate) plot: Option<PathBuf>,

@@ -20,6 +20,11 @@ pub(crate) fn percent(fraction: Option<f64>) -> String {
     fraction.map_or_else(|| "-".to_owned(), |f| format!("{:.2} %", f * 100.0))
 }
 
+/// A share as a whole percentage.
+pub(crate) fn share(fraction: f64) -> String {
+    format!("{:.0} %", fraction * 100.0)
+}
+
 /// `median`, or `p95`.
 pub(crate) fn percentile(percentile: f64) -> String {
     if is_median(percentile) { "median".to_owned() } else { format!("p{percentile}") }

@@ -61,6 +61,17 @@ pub(crate) fn journal_of(table: &Path) -> PathBuf {
     path.into()
 }
 
+/// The same error, without a hint at an option that only `netfit profile` has.
+pub(crate) fn without_restart(error: netfit_profiler::Error) -> anyhow::Error {
+    match error {
+        netfit_profiler::Error::Journal { path, reason } => {
+            let path = path.display();
+            anyhow!("journal `{path}` cannot be gone on with: {reason}; hint: remove it")
+        }
+        error => error.into(),
+    }
+}
+
 /// Removes a file, if it is there.
 pub(crate) fn remove(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {

@@ -203,14 +203,13 @@ pub(crate) const ERRORS: [&str; 7] =
 
 /// A row of prediction errors.
 pub(crate) fn errors(name: &str, errors: &Errors) -> Vec<String> {
-    let share = |share: f64| format!("{:.0} %", share * 100.0);
     vec![
         name.to_owned(),
         errors.networks.to_string(),
         format::percent(Some(errors.rmspe)),
-        share(errors.within_2),
-        share(errors.within_5),
-        share(errors.within_10),
+        format::share(errors.within_2),
+        format::share(errors.within_5),
+        format::share(errors.within_10),
         format!("{:.3}", errors.kendall_tau),
     ]
 }

@@ -11,11 +11,11 @@ use crate::{
     device::{DeviceKind, DeviceSpec},
     format, output,
     progress::Progress,
-    runtime::{self, check_writable},
+    runtime::{self, check_writable, make_folder_of, without_restart},
 };
 
 pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
-    args.plot.iter().try_for_each(|path| check_writable(path))?;
+    args.plot.iter().chain(&args.journal).try_for_each(|path| check_writable(path))?;
     let table = LatencyTable::load(&args.table)?;
     let space = match &args.space {
         Some(space) => Space::load(space)?,
@@ -34,39 +34,55 @@ pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
     if !args.force {
         table.check_device(&device.fingerprint())?;
     }
-    let mut options = ProfileOptions {
-        seed: args.seed,
-        accept_noise: args.accept_noise,
-        processes: usize::from(args.processes),
-        ..spec.profile_options()
-    };
-    if let Some(rounds) = args.rounds.map(usize::from) {
-        (options.protocol.rounds, options.protocol.most_rounds) = (rounds, rounds);
-    }
+    args.journal.iter().try_for_each(|path| make_folder_of(path))?;
     let mut progress = Progress::new();
     let (validation, timed) = validate(
         &table,
         &space,
         device.as_mut(),
         usize::from(args.networks),
-        &options,
+        &options(args, spec),
         &mut progress.of_profiler(),
-    )?;
+    )
+    .map_err(without_restart)?;
     progress.finish();
     if let Some(path) = &args.plot {
         profile::plot_networks(path, &table, &space, &timed.networks)?;
     }
     if as_json {
-        let mut result = serde_json::to_value(&validation)?;
-        result["hygiene"] = serde_json::to_value(&timed.hygiene)?;
-        result["results"] = results(&table, &space, &timed.networks)?;
-        result["interval"] = table.calibration.interval.into();
-        result["reference"] = serde_json::json!({
-            "table_s": table.reference.median_s, "processes_s": timed.reference.processes_s,
-        });
-        return output::json(&result);
+        return output::json(&object(&table, &space, &validation, &timed)?);
     }
     print(&table, &validation, &timed)
+}
+
+fn options(args: &Validate, spec: DeviceSpec) -> ProfileOptions {
+    let mut options = ProfileOptions {
+        seed: args.seed,
+        accept_noise: args.accept_noise,
+        processes: usize::from(args.processes),
+        journal: args.journal.clone(),
+        ..spec.profile_options()
+    };
+    if let Some(rounds) = args.rounds.map(usize::from) {
+        (options.protocol.rounds, options.protocol.most_rounds) = (rounds, rounds);
+    }
+    options
+}
+
+fn object(
+    table: &LatencyTable,
+    space: &Space,
+    validation: &Validation,
+    timed: &TimedNetworks,
+) -> Result<serde_json::Value> {
+    let mut result = serde_json::to_value(validation)?;
+    result["hygiene"] = serde_json::to_value(&timed.hygiene)?;
+    result["results"] = results(table, space, &timed.networks)?;
+    result["interval"] = table.calibration.interval.into();
+    result["reference"] = serde_json::json!({
+        "table_s": table.reference.median_s, "processes_s": timed.reference.processes_s,
+    });
+    Ok(result)
 }
 
 /// Errors, noise floor and interval, and how fast the machine is now.
@@ -77,10 +93,11 @@ fn print(table: &LatencyTable, validation: &Validation, timed: &TimedNetworks) -
     ];
     output::table(&profile::ERRORS, &rows)?;
     output::text(&format!(
-        "noise floor RMSPE {}; {:.0} % inside the 95 % interval of +-{}",
+        "noise floor RMSPE {}; {} inside the 95 % interval of +-{}, {} in view of their own noise",
         format::percent(validation.noise_floor_rmspe),
-        validation.interval_coverage * 100.0,
-        format::percent(Some(table.calibration.interval))
+        format::share(validation.interval_coverage),
+        format::percent(Some(table.calibration.interval)),
+        validation.interval_agreement.map_or("-".into(), format::share),
     ))?;
     let now: Vec<String> =
         timed.reference.processes_s.iter().map(|&seconds| format::seconds(seconds)).collect();

@@ -6,11 +6,11 @@ use anyhow::{Result, bail};
 use netfit_data::{Dataset, Splits};
 use netfit_export::{ModelInfo, Weights, save_model, to_onnx};
 use netfit_latency_tables::{Hygiene, LatencyTable};
-use netfit_profiler::{Device, MeasureOptions, ProfileOptions, Session, measure, time_files};
+use netfit_profiler::{Device, MeasureOptions, Session, measure, time_files};
 use netfit_search::TorchProcess;
 use netfit_spaces::Genotype;
 
-use super::{Choice, Setting, latency::careful, result::Candidate};
+use super::{Choice, Setting, result::Candidate};
 use crate::{
     progress::Progress,
     runtime::{self, make_folder_of},
@@ -48,7 +48,7 @@ pub(crate) fn deliver(
     }
     progress.finish();
     let paths: Vec<PathBuf> = candidates.iter().map(|(_, path)| path.clone()).collect();
-    let options = ProfileOptions { seed: setting.config.seed, accept_noise, ..careful() };
+    let options = setting.careful_options(accept_noise)?;
     let mut device = setting.device()?;
     let (timings, hygiene) = time_files(
         table,

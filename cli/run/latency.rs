@@ -5,7 +5,7 @@ use std::{fs, io};
 use anyhow::{Context as _, Result, anyhow, bail};
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::TableLatency;
-use netfit_profiler::{ProfileOptions, Protocol, profile, time_networks};
+use netfit_profiler::{ProfileOptions, profile, time_networks};
 use netfit_search::Budget;
 use serde::{Deserialize, Serialize};
 
@@ -13,7 +13,7 @@ use super::Setting;
 use crate::{
     commands, format,
     progress::Progress,
-    runtime::{journal_of, remove, write_file},
+    runtime::{journal_of, remove, without_restart, write_file},
 };
 
 /// A search that is repeated aims lower than what it missed by this factor.
@@ -63,21 +63,12 @@ pub(crate) fn table(
     }
     let journal = journal_of(&path);
     let options = ProfileOptions {
-        seed: setting.config.seed,
-        accept_noise,
         percentiles: setting.config.tail().into_iter().collect(),
         journal: Some(journal.clone()),
-        ..ProfileOptions::default()
+        ..setting.profile_options(accept_noise)?
     };
     let table = profile(&setting.space, device.as_mut(), &options, &mut progress.of_profiler());
-    // Its own hint names an option that a run does not have.
-    let table = table.map_err(|error| match error {
-        netfit_profiler::Error::Journal { path, reason } => {
-            let path = path.display();
-            anyhow!("journal `{path}` cannot be gone on with: {reason}; hint: remove it")
-        }
-        error => error.into(),
-    })?;
+    let table = table.map_err(without_restart)?;
     progress.finish();
     table.save(&path)?;
     remove(&journal)?;
@@ -171,22 +162,13 @@ fn within(setting: &Setting, table: &LatencyTable, budget_s: f64) -> netfit_sear
     Ok(netfit_search::feasible(&setting.space, &latency, budget_s, need, seed)?.len())
 }
 
-/// More processes and rounds than for a table: a budget hangs on each of these few networks.
-pub(crate) fn careful() -> ProfileOptions {
-    ProfileOptions {
-        protocol: Protocol { rounds: 25, most_rounds: 25, ..Protocol::default() },
-        processes: 6,
-        ..ProfileOptions::default()
-    }
-}
-
 fn full_network(
     setting: &Setting,
     table: &LatencyTable,
     accept_noise: bool,
     progress: &mut Progress,
 ) -> Result<f64> {
-    let options = ProfileOptions { seed: setting.config.seed, accept_noise, ..careful() };
+    let options = setting.careful_options(accept_noise)?;
     let largest = [setting.space.largest()];
     let mut device = setting.device()?;
     let timed = time_networks(

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::{Result, bail};
 use netfit_data::{Splits, load};
-use netfit_profiler::Device;
+use netfit_profiler::{Device, ProfileOptions, Protocol};
 use netfit_search::{
     TorchProcess,
     job::{Open, Scratch},
@@ -75,6 +75,19 @@ impl Setting {
             seed: self.config.seed,
         };
         Ok(TorchProcess::start(&runtime::torch_program()?, open)?)
+    }
+
+    /// How its device is measured.
+    pub(crate) fn profile_options(&self, accept_noise: bool) -> Result<ProfileOptions> {
+        let usual = self.config.device.spec()?.profile_options();
+        Ok(ProfileOptions { seed: self.config.seed, accept_noise, ..usual })
+    }
+
+    /// The same for a few networks on which a budget hangs: with more processes and rounds than a table has.
+    pub(crate) fn careful_options(&self, accept_noise: bool) -> Result<ProfileOptions> {
+        let usual = self.profile_options(accept_noise)?;
+        let protocol = Protocol { rounds: 25, most_rounds: 25, ..usual.protocol };
+        Ok(ProfileOptions { protocol, processes: 6, ..usual })
     }
 
     /// Starts the process that measures.

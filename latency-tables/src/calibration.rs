@@ -59,7 +59,8 @@ pub struct Calibration {
     #[serde(flatten)]
     pub errors: Errors,
     /// Relative half-width of a prediction's interval: the split-conformal quantile of the leave-one-out errors
-    /// `|measured / predicted - 1|` (Lei et al., JASA 2018).
+    /// `|measured / predicted - 1|` (Lei et al., JASA 2018); in a table that of a true latency
+    /// ([`Calibration::of_true_latency`]).
     pub interval: f64,
     /// Nominal coverage of that interval.
     pub coverage: f64,

@@ -70,6 +70,13 @@ impl LatencyTable {
         file.write_all(text.as_bytes()).map_err(write)?;
         file.commit().map_err(write)
     }
+
+    /// The `sha256` of a file that the table is saved to.
+    pub fn checksum(&self) -> String {
+        // Nothing in a table is beyond JSON.
+        let value = serde_json::to_value(self).unwrap_or_default();
+        checksum(value.as_object().unwrap_or(&Map::new()))
+    }
 }
 
 /// SHA-256 of the canonical form; `kind` and `format` are checked by value, so they are not in it.

@@ -45,7 +45,7 @@ impl LatencyTable {
         };
         let mut merged = Self {
             reference,
-            calibration: Calibration::fit(&sources, &pairs)?,
+            calibration: Calibration::fit(&sources, &pairs)?.of_true_latency(&calibration_networks),
             sources,
             validation: None,
             hygiene: self.hygiene.and(&other.hygiene),

@@ -328,5 +328,8 @@ pub(crate) mod tests {
         assert!((validation.errors.kendall_tau - 1.0).abs() < 1e-12);
         // Every truth is 1 % away, the planted line has no width.
         assert!(validation.interval_coverage < 0.5);
+        // Two processes 2 % apart tell their mean to 1 %, and are 1 % away.
+        assert!((validation.standard_error.unwrap() - 0.01).abs() < 1e-3);
+        assert_eq!(validation.interval_agreement, Some(1.0));
     }
 }

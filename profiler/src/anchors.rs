@@ -1,12 +1,12 @@
 //! Networks beside which others are timed.
 
-use netfit_latency_tables::{LatencyTable, NetworkTiming};
+use netfit_latency_tables::{ANCHORS, LatencyTable, NetworkTiming};
 use netfit_spaces::{Network, Space};
 
 use crate::Result;
 
 /// Besides the reference network: at least, and where many models are measured one for so many of them.
-const ANCHORS: usize = 9;
+const OTHERS: usize = ANCHORS - 1;
 const MODELS_AN_ANCHOR: usize = 5;
 
 /// Networks whose reference-normalised seconds are known, and to which those of others refer. The first one is the
@@ -23,7 +23,7 @@ impl Anchors {
     pub(crate) fn new(space: &Space) -> Self {
         let covering = space.covering();
         let middle = covering.len() / 2;
-        let step = covering.len().div_ceil(ANCHORS).max(1);
+        let step = covering.len().div_ceil(OTHERS).max(1);
         let others = (0..covering.len()).step_by(step).filter(|&index| index != middle);
         let chosen = std::iter::once(middle).chain(others);
         let networks = chosen.map(|index| space.network(&covering[index])).collect();
@@ -37,29 +37,11 @@ impl Anchors {
         let mut known_s = vec![table.reference.median_s];
         let mut others: Vec<&NetworkTiming> = table.calibration_networks.iter().collect();
         others.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
-        let step = others.len().div_ceil(ANCHORS.max(models / MODELS_AN_ANCHOR)).max(1);
+        let step = others.len().div_ceil(OTHERS.max(models / MODELS_AN_ANCHOR)).max(1);
         for timing in others.iter().skip(step / 2).step_by(step) {
             networks.push(space.network(&timing.genotype));
             known_s.push(timing.seconds);
         }
         Ok(Self { networks, known_s: Some(known_s) })
     }
-}
-
-/// Relative standard error of what a later measurement knows of its processes' speed: it comes from as many anchors as
-/// there are, whose times then and now are as exact as the processes here agree with each other.
-pub(crate) fn anchor_error(timings: &[NetworkTiming]) -> f64 {
-    let mut squares = Vec::new();
-    for timing in timings.iter().filter(|timing| timing.processes_s.len() > 1) {
-        let count = timing.processes_s.len() as f64;
-        let weighted = timing.processes_s.iter().zip(timing.shares());
-        let apart = weighted.map(|(s, share)| (share * (s / timing.seconds - 1.0)).powi(2));
-        // The variance of the weighted mean over processes.
-        squares.push(apart.sum::<f64>() / (count - 1.0) / count);
-    }
-    if squares.is_empty() {
-        return 0.0;
-    }
-    let variance = squares.iter().sum::<f64>() / squares.len() as f64;
-    (2.0 * variance / (ANCHORS + 1) as f64).sqrt()
 }

@@ -1,4 +1,5 @@
-//! The journal of a profile: whatever was measured is on the disk before more is, so a profile that was cut off goes on.
+//! The journal of a profile or a validation: whatever was measured is on the disk before more is, so one that was cut off
+//! goes on.
 
 use std::{
     collections::BTreeMap,
@@ -8,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use netfit_latency_tables::Fingerprint;
+use netfit_latency_tables::{Fingerprint, LatencyTable};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, ProfileOptions, Result, gate::Gate, samples::Sample};
@@ -91,6 +92,21 @@ impl Header {
         let options = ProfileOptions { journal: None, accept_noise: false, ..options.clone() };
         let options = serde_json::to_value(options).unwrap_or_default();
         Self { format: FORMAT.to_owned(), space_id: space_id.to_owned(), fingerprint, options }
+    }
+
+    /// Of so many networks that are timed beside a table's own. More processes than before may be asked for: then only
+    /// those are measured which are not there yet.
+    pub(crate) fn beside(
+        table: &LatencyTable,
+        fingerprint: Fingerprint,
+        options: &ProfileOptions,
+        networks: usize,
+    ) -> Self {
+        let options = ProfileOptions { processes: 0, ..options.clone() };
+        let mut header = Self::new(&table.space_id, fingerprint, &options);
+        header.options["networks"] = networks.into();
+        header.options["table"] = table.checksum().into();
+        header
     }
 
     /// What differs, in words; none where nothing does.

@@ -8,16 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Device, Error, Model, Progress, Protocol, Result,
-    anchors::{Anchors, anchor_error},
+    anchors::Anchors,
     draw::{draw, draw_spread},
     gate::judge,
     journal::{Header, Journal},
     sources, tails,
     whole::{Timed, time, truths},
 };
-
-/// Standard deviations of a normal error's 95 % interval.
-const DEVIATIONS: f64 = 1.96;
 
 /// How a latency table is made.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -90,10 +87,7 @@ pub fn profile(
         .iter()
         .map(|timing| (space.network(&timing.genotype), timing.seconds))
         .collect();
-    let mut calibration = Calibration::fit(&sources, &pairs)?;
-    // Fresh networks are measured in processes of their own.
-    let beside = DEVIATIONS * anchor_error(&calibration_networks);
-    calibration.interval = calibration.interval.hypot(beside);
+    let calibration = Calibration::fit(&sources, &pairs)?.of_true_latency(&calibration_networks);
     let mut table = LatencyTable {
         space_id: space.id().to_owned(),
         space_name: space.name().to_owned(),

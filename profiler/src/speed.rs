@@ -18,12 +18,18 @@ pub(crate) struct Known {
 /// Mostly a process is slower by a factor. Where memory has become slow, all networks of a space lose about the same time,
 /// that of fetching the weights which they have in common, and a factor would be wrong for the fast and the slow ones.
 /// Where networks of a millisecond find more or less of their weights in a cache that others use as well, each loses time
-/// by how many it has.
+/// by how many it has. Far from the models that are known, a factor is all that holds: a file of a few microseconds does
+/// not lose a millisecond.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Speed {
     extra_s: f64,
     slower: f64,
     fetch_s: f64,
+    /// Seconds here below which a model is slower by the factor that one of these seconds is: half-way between what costs
+    /// every model the same and the fastest one.
+    least_s: f64,
+    /// More parameters than these cost no more.
+    most_parameters: f64,
 }
 
 /// The forms of a speed, the simplest first.
@@ -50,8 +56,14 @@ impl Form {
         let count = if matches!(self, Self::Affine) { 2 } else { 3 };
         let found = robust_fit(&columns[..count], here_s)?;
         let fetch_s = found.get(2).copied().unwrap_or(0.0);
-        let speed = Speed { extra_s: found[0], slower: found[1], fetch_s };
-        (speed.slower > 0.0).then_some(speed)
+        let most_parameters = parameters.iter().copied().fold(0.0, f64::max);
+        let fastest_s = here_s.iter().copied().fold(f64::INFINITY, f64::min);
+        // What does not depend on a model's seconds costs so much at most.
+        let extra_s = found[0];
+        let fixed_s = extra_s.max(extra_s + fetch_s * most_parameters).max(0.0);
+        let least_s = f64::midpoint(fixed_s, fastest_s);
+        let speed = Speed { extra_s, slower: found[1], fetch_s, least_s, most_parameters };
+        (speed.slower > 0.0 && fixed_s < fastest_s).then_some(speed)
     }
 
     /// The error on each model of what the others tell; infinite where they do not tell.
@@ -68,7 +80,7 @@ impl Form {
 
 impl Speed {
     pub(crate) fn proportional(slower: f64) -> Self {
-        Self { extra_s: 0.0, slower, fetch_s: 0.0 }
+        Self { extra_s: 0.0, slower, fetch_s: 0.0, least_s: 0.0, most_parameters: 0.0 }
     }
 
     /// From models that are known and the seconds that they take here, pair by pair. Leaving each out in turn decides on
@@ -90,9 +102,12 @@ impl Speed {
         self.extra_s + self.slower * known.seconds + self.fetch_s * known.parameters
     }
 
-    /// Normalised seconds of a model of so many parameters that takes `seconds` here.
+    /// Normalised seconds of a model of so many parameters that takes `seconds` here; positive where these are.
     pub(crate) fn normalised(self, seconds: f64, parameters: f64) -> f64 {
-        (seconds - self.extra_s - self.fetch_s * parameters) / self.slower
+        let known_s = seconds.max(self.least_s);
+        let parameters = parameters.min(self.most_parameters);
+        let normalised = (known_s - self.extra_s - self.fetch_s * parameters) / self.slower;
+        normalised * (seconds / known_s)
     }
 }
 
@@ -185,7 +200,7 @@ mod tests {
     fn slow_memory_costs_all_networks_the_same_or_by_their_weights() {
         let known = known(&[7e-3, 8e-3, 9e-3, 10e-3, 11e-3, 12e-3]);
         for fetch_s in [0.0, 2e-10] {
-            let slow = Speed { extra_s: 0.9e-3, slower: 1.02, fetch_s };
+            let slow = Speed { extra_s: 0.9e-3, fetch_s, ..Speed::proportional(1.02) };
             let here: Vec<f64> = known.iter().map(|known| slow.seconds(known)).collect();
             let speed = Speed::of(&known, &here);
             assert!((speed.extra_s / slow.extra_s - 1.0).abs() < 1e-6, "{speed:?}");
@@ -196,6 +211,22 @@ mod tests {
                 assert!((normalised / known.seconds - 1.0).abs() < 1e-9);
             }
         }
+    }
+
+    #[test]
+    fn models_far_from_those_that_are_known_keep_positive_seconds() {
+        let known = known(&[7e-3, 8e-3, 9e-3, 10e-3, 11e-3, 12e-3]);
+        let slow = Speed { extra_s: 0.9e-3, fetch_s: 2e-10, ..Speed::proportional(1.02) };
+        let here: Vec<f64> = known.iter().map(|known| slow.seconds(known)).collect();
+        let speed = Speed::of(&known, &here);
+        let mut before = 0.0;
+        for step in 1..2000 {
+            let normalised = speed.normalised(f64::from(step) * 5e-6, 1e6);
+            assert!(normalised > before, "{step}: {normalised} after {before}");
+            before = normalised;
+        }
+        assert!(speed.normalised(1e-4, 1e9) > 0.0);
+        assert!(speed.normalised(0.0, 1e6).abs() < 1e-12);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
     anchors::Anchors,
     draw::draw,
     gate::judge,
-    journal::Journal,
+    journal::{Header, Journal},
     whole::{time, truths},
 };
 
@@ -29,7 +29,8 @@ pub struct TimedNetworks {
 /// Times whole networks beside some of the table's own.
 ///
 /// # Errors
-/// A table of another space, a device that fails, or a machine that was disturbed.
+/// A table of another space, a device that fails, a machine that was disturbed, or a journal of another table, other
+/// options or another number of networks.
 pub fn time_networks(
     table: &LatencyTable,
     space: &Space,
@@ -44,7 +45,8 @@ pub fn time_networks(
     let models: Vec<Model<'_>> = networks.iter().map(Model::Network).collect();
     let parameters: Vec<u64> = networks.iter().map(|network| network.parameters().0).collect();
     let anchors = Anchors::of(table, space, models.len())?;
-    let journal = &mut Journal::none();
+    let header = Header::beside(table, device.fingerprint(), options, models.len());
+    let journal = &mut Journal::open(options.journal.as_deref(), header)?;
     let timed = time(device, (&models, &parameters), &anchors, options, journal, progress)?;
     Ok(TimedNetworks {
         networks: timed.networks(genotypes),
