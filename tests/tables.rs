@@ -58,11 +58,24 @@ fn a_table_is_shown_with_all_that_it_knows_of_itself() {
         "leave-one-out RMSPE",
         "validation, multiply-adds",
         "noise floor",
+        "in view of their own noise",
         "percentiles: none",
         "slowest blocks",
     ] {
         assert!(words.contains(part), "`{part}` in: {words}");
     }
+}
+
+#[test]
+fn something_else_is_no_journal_of_a_validation() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = table(&folder, 1);
+    let journal = folder.path().join("journal");
+    fs::write(&journal, "{\"shopping\": \"list\"}\n").unwrap();
+    let message = advice(&["validate", &path, "--force", "--journal", text(&journal)]);
+    assert!(message.contains("cannot be gone on with: line 1"), "{message}");
+    assert!(message.contains("remove it") && !message.contains("--restart"), "{message}");
+    assert_eq!(fs::read_to_string(journal).unwrap(), "{\"shopping\": \"list\"}\n");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use netfit_latency_tables::{Errors, LatencyTable, NetworkTiming};
+use netfit_latency_tables::{Errors, LatencyTable, NetworkTiming, Validation};
 use netfit_profiler::{ProfileOptions, profile};
 use netfit_spaces::{Block, Space};
 use serde_json::{Value, json};
@@ -212,6 +212,20 @@ pub(crate) fn errors(name: &str, errors: &Errors) -> Vec<String> {
         format::share(errors.within_10),
         format!("{:.3}", errors.kendall_tau),
     ]
+}
+
+/// How many measurements the table's interval holds, and how exact they are.
+pub(crate) fn coverage(table: &LatencyTable, validation: &Validation) -> String {
+    let agreeing = validation.interval_agreement;
+    format!(
+        "noise floor RMSPE {}; {} inside the 95 % interval of +-{}{}",
+        format::percent(validation.noise_floor_rmspe),
+        format::share(validation.interval_coverage),
+        format::percent(Some(table.calibration.interval)),
+        agreeing.map_or(String::new(), |share| {
+            format!(", {} in view of their own noise", format::share(share))
+        })
+    )
 }
 
 #[cfg(test)]

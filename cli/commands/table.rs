@@ -188,13 +188,10 @@ fn errors(table: &LatencyTable) -> Result<()> {
         rows.push(profile::errors("validation, multiply-adds", &validation.multiply_adds));
     }
     output::table(&profile::ERRORS, &rows)?;
-    table.validation.as_ref().map_or(Ok(()), |validation| {
-        output::text(&format!(
-            "noise floor RMSPE {}; {:.0} % inside the interval",
-            format::percent(validation.noise_floor_rmspe),
-            validation.interval_coverage * 100.0
-        ))
-    })
+    table
+        .validation
+        .as_ref()
+        .map_or(Ok(()), |validation| output::text(&profile::coverage(table, validation)))
 }
 
 fn tails(table: &LatencyTable) -> Result<()> {

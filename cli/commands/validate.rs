@@ -92,13 +92,7 @@ fn print(table: &LatencyTable, validation: &Validation, timed: &TimedNetworks) -
         profile::errors("multiply-adds", &validation.multiply_adds),
     ];
     output::table(&profile::ERRORS, &rows)?;
-    output::text(&format!(
-        "noise floor RMSPE {}; {} inside the 95 % interval of +-{}, {} in view of their own noise",
-        format::percent(validation.noise_floor_rmspe),
-        format::share(validation.interval_coverage),
-        format::percent(Some(table.calibration.interval)),
-        validation.interval_agreement.map_or("-".into(), format::share),
-    ))?;
+    output::text(&profile::coverage(table, validation))?;
     let now: Vec<String> =
         timed.reference.processes_s.iter().map(|&seconds| format::seconds(seconds)).collect();
     output::text(&format!(

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::{Error, ProfileOptions, Result, gate::Gate, samples::Sample};
 
 const FORMAT: &str = "netfit-profile-journal-1";
+/// What the file of every journal begins with.
+const BEGINNING: &str = "{\"record\":\"header\"";
 
 /// What a journal is about. A journal of anything else is refused.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -144,34 +146,15 @@ impl Journal {
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(Error::io("read the journal", path))?;
         let whole = text.rfind('\n').map_or(0, |last| last + 1);
+        // Nothing is cut before it is known to be a journal's.
+        let (records, before_s) = parse(path, &text, whole, &header)?;
         file.set_len(whole as u64).map_err(Error::io("write the journal", path))?;
         file.seek(SeekFrom::End(0)).map_err(Error::io("write the journal", path))?;
-        let fail = |reason: String| Error::Journal { path: path.to_owned(), reason };
-        let (mut records, mut before_s, mut last_s) = (Vec::new(), 0.0, 0.0);
-        for (index, line) in text[..whole].lines().enumerate() {
-            let line: Line = serde_json::from_str(line)
-                .map_err(|error| fail(format!("line {}: {error}", index + 1)))?;
-            // Time that runs backwards is that of another process.
-            if line.spent_s < last_s {
-                before_s += last_s;
-            }
-            last_s = line.spent_s;
-            match line.record {
-                Record::Header(found) if index == 0 => {
-                    if let Some(difference) = header.differs(&found) {
-                        return Err(fail(difference));
-                    }
-                }
-                _ if index == 0 => return Err(fail("expected a header in line 1".into())),
-                record => records.push(record),
-            }
-        }
         let file = Some((path.to_owned(), file));
-        let mut journal = Self { file, before_s: before_s + last_s, ..Self::none() };
+        let mut journal = Self { file, records, before_s, ..Self::none() };
         if whole == 0 {
             journal.write(Record::Header(header))?;
         }
-        journal.records = records;
         Ok(journal)
     }
 
@@ -237,4 +220,33 @@ impl Journal {
     pub(crate) fn keep_calls(&mut self, stage: &str, calls: &[Vec<f64>]) -> Result<()> {
         self.write(Record::Calls { stage: stage.to_owned(), calls: calls.to_vec() })
     }
+}
+
+/// The records of a journal's whole lines, which end at `whole`, and the seconds that were spent on them.
+fn parse(path: &Path, text: &str, whole: usize, header: &Header) -> Result<(Vec<Record>, f64)> {
+    let fail = |reason: String| Error::Journal { path: path.to_owned(), reason };
+    let torn = text.starts_with(BEGINNING) || BEGINNING.starts_with(text);
+    if whole == 0 && !torn {
+        return Err(fail("expected a header in line 1".into()));
+    }
+    let (mut records, mut before_s, mut last_s) = (Vec::new(), 0.0, 0.0);
+    for (index, line) in text[..whole].lines().enumerate() {
+        let line: Line = serde_json::from_str(line)
+            .map_err(|error| fail(format!("line {}: {error}", index + 1)))?;
+        // Time that runs backwards is that of another process.
+        if line.spent_s < last_s {
+            before_s += last_s;
+        }
+        last_s = line.spent_s;
+        match line.record {
+            Record::Header(found) if index == 0 => {
+                if let Some(difference) = header.differs(&found) {
+                    return Err(fail(difference));
+                }
+            }
+            _ if index == 0 => return Err(fail("expected a header in line 1".into())),
+            record => records.push(record),
+        }
+    }
+    Ok((records, before_s + last_s))
 }

@@ -325,9 +325,16 @@ fn a_journal_of_another_profile_is_refused_by_what_differs() {
     let space = Space::preset("nas-bench-macro").unwrap();
     let error = profile(&space, &mut FakeDevice::new(0), &first, &mut |_| {}).unwrap_err();
     assert!(error.to_string().contains("its space is"), "{error}");
-    std::fs::write(path, "{\"shopping\": \"list\"}\n").unwrap();
-    let message = table(&mut FakeDevice::new(0), &first).unwrap_err().to_string();
-    assert!(message.contains("line 1"), "{message}");
+    // What is no journal stays as it is, whether its last line has an end or not.
+    for other in ["{\"shopping\": \"list\"}\n", "{\"shopping\": \"list\"}"] {
+        std::fs::write(&path, other).unwrap();
+        let message = table(&mut FakeDevice::new(0), &first).unwrap_err().to_string();
+        assert!(message.contains("line 1"), "{message}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), other);
+    }
+    // A journal whose first line was half-way to the disk begins anew.
+    std::fs::write(&path, "{\"record\":\"hea").unwrap();
+    table(&mut FakeDevice::new(0), &first).unwrap();
 }
 
 #[test]
