@@ -36,7 +36,7 @@ gpu-check: setup ## everything that a GPU can tell, in 8 minutes at most: gpu-ch
 
 bench: bench-training bench-tables bench-search bench-peers bench-predictors ## all benchmarks
 
-bench-tables: setup ## latency tables against 200 fresh networks, with all else switched off (an hour and a half)
+bench-tables: setup ## latency tables against 200 fresh networks, with all else switched off (two to five hours)
 	cargo build --locked --release --bin netfit
 	@benches/latency_tables.py
 

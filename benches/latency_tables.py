@@ -82,17 +82,17 @@ def write(path, found):
     os.rename(path + ".part", path)
 
 
-def validate(space, table, networks, processes, rounds):
+def validate(space, table, networks, processes, rounds, *more):
     place = ["--space", space] if os.path.sep in space else []
-    truth = ["--processes", processes, "--rounds", rounds, "--journal", f"{table}.truth"]
-    return netfit("validate", table, *place, "--networks", networks, "--seed", 11, *truth)
+    truth = ["--processes", processes, "--rounds", rounds]
+    return netfit("validate", table, *place, "--networks", networks, "--seed", 11, *truth, *more)
 
 
 def validate_until(space, table, networks, processes, rounds, floor):
     """Measures longer, until the halves of the truth agree."""
     most = LONGER * processes
     while True:
-        judged = validate(space, table, networks, processes, rounds)
+        judged = validate(space, table, networks, processes, rounds, "--journal", f"{table}.truth")
         apart = judged["noise_floor_rmspe"]
         if apart <= floor or processes >= most:
             return judged

@@ -218,9 +218,10 @@ pub(crate) fn errors(name: &str, errors: &Errors) -> Vec<String> {
 pub(crate) fn coverage(table: &LatencyTable, validation: &Validation) -> String {
     let agreeing = validation.interval_agreement;
     format!(
-        "noise floor RMSPE {}; {} inside the 95 % interval of +-{}{}",
+        "noise floor RMSPE {}; {} inside the {} interval of +-{}{}",
         format::percent(validation.noise_floor_rmspe),
         format::share(validation.interval_coverage),
+        format::share(table.calibration.coverage),
         format::percent(Some(table.calibration.interval)),
         agreeing.map_or(String::new(), |share| {
             format!(", {} in view of their own noise", format::share(share))

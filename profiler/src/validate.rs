@@ -29,8 +29,7 @@ pub struct TimedNetworks {
 /// Times whole networks beside some of the table's own.
 ///
 /// # Errors
-/// A table of another space, a device that fails, a machine that was disturbed, or a journal of another table, other
-/// options or another number of networks.
+/// A table of another space, a device that fails, or a machine that was disturbed.
 pub fn time_networks(
     table: &LatencyTable,
     space: &Space,
@@ -39,14 +38,24 @@ pub fn time_networks(
     options: &ProfileOptions,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<TimedNetworks> {
+    let journal = &mut Journal::none();
+    time_beside((table, space), device, genotypes, options, journal, progress)
+}
+
+fn time_beside(
+    (table, space): (&LatencyTable, &Space),
+    device: &mut dyn Device,
+    genotypes: &[Genotype],
+    options: &ProfileOptions,
+    journal: &mut Journal,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<TimedNetworks> {
     table.check_space(space)?;
     options.check()?;
     let networks: Vec<Network> = genotypes.iter().map(|genotype| space.network(genotype)).collect();
     let models: Vec<Model<'_>> = networks.iter().map(Model::Network).collect();
     let parameters: Vec<u64> = networks.iter().map(|network| network.parameters().0).collect();
     let anchors = Anchors::of(table, space, models.len())?;
-    let header = Header::beside(table, device.fingerprint(), options, models.len());
-    let journal = &mut Journal::open(options.journal.as_deref(), header)?;
     let timed = time(device, (&models, &parameters), &anchors, options, journal, progress)?;
     Ok(TimedNetworks {
         networks: timed.networks(genotypes),
@@ -59,7 +68,8 @@ pub fn time_networks(
 /// table's is for the caller to check.
 ///
 /// # Errors
-/// As [`time_networks`], and a space with too few networks.
+/// As [`time_networks`], a space with too few networks, or a journal of another table, of other options or of another
+/// number of networks.
 pub fn validate(
     table: &LatencyTable,
     space: &Space,
@@ -72,6 +82,8 @@ pub fn validate(
     let seen: HashSet<Genotype> = seen.map(|timing| timing.genotype.clone()).collect();
     let mut random = Random::new(options.seed, "validated networks");
     let drawn = draw(space, count, &seen, &mut random)?;
-    let timed = time_networks(table, space, device, &drawn, options, progress)?;
+    let header = Header::beside(table, device.fingerprint(), options, count);
+    let journal = &mut Journal::open(options.journal.as_deref(), header)?;
+    let timed = time_beside((table, space), device, &drawn, options, journal, progress)?;
     Ok((Validation::judge(table, &truths(space, &timed.networks))?, timed))
 }
