@@ -51,7 +51,9 @@ pub enum Correction {
         kernel_s: f64,
     },
     /// `intercept_s + slope * sum + kernel_s * kernels + parameter_s * parameters`: in a network whose weights outgrow
-    /// the caches each call fetches them anew, which a block that was measured by itself does not, or not as much.
+    /// the caches each call fetches them anew, which a block that was measured by itself does not, or not as much. Where
+    /// it was measured in turn with all others, and found its weights in no cache, but whole networks find theirs,
+    /// `parameter_s` is negative.
     Memory {
         /// Seconds of a network without blocks.
         intercept_s: f64,
@@ -133,8 +135,7 @@ impl Correction {
         match self {
             Self::Affine(line) => line.slope > 0.0,
             Self::Recorded { slope, .. } => *slope > 0.0,
-            // Weights cannot save time by being there.
-            Self::Memory { slope, parameter_s, .. } => *slope > 0.0 && *parameter_s > 0.0,
+            Self::Memory { slope, .. } => *slope > 0.0,
             Self::Ridge { slope, factors, .. } => {
                 *slope > 0.0 && factors.values().all(|factor| *factor > 0.0)
             }

@@ -3,8 +3,10 @@
 use netfit_latency_tables::{median, rmspe, robust_fit};
 
 /// A form with one coefficient more has to leave less than this share of a simpler one's error on the models that are
-/// known.
+/// known: of one process,
 const PARSIMONY: f64 = 0.8;
+/// and of the mean of all, which has little noise to follow.
+const PARSIMONY_OF_COMMON: f64 = 0.95;
 
 /// A model whose normalised seconds are known.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -86,11 +88,15 @@ impl Speed {
     /// From models that are known and the seconds that they take here, pair by pair. Leaving each out in turn decides on
     /// the form.
     pub(crate) fn of(known: &[Known], here_s: &[f64]) -> Self {
+        Self::chosen(known, here_s, PARSIMONY)
+    }
+
+    fn chosen(known: &[Known], here_s: &[f64], parsimony: f64) -> Self {
         let (mut chosen, mut error) = (Self::proportional(1.0), f64::INFINITY);
         for form in Form::ALL {
             let left = form.left_out(known, here_s);
             let Some(speed) = form.fit(known, here_s) else { continue };
-            if matches!(form, Form::Proportional) || left < PARSIMONY * error {
+            if matches!(form, Form::Proportional) || left < parsimony * error {
                 (chosen, error) = (speed, left);
             }
         }
@@ -116,20 +122,40 @@ fn without<T: Copy>(values: &[T], at: usize) -> Vec<T> {
     [&values[..at], &values[at + 1..]].concat()
 }
 
-/// The same speeds times a common factor, with which the models that are known have their known seconds on average over
-/// all processes. Noise makes times longer more often than shorter, so the median that a speed comes from lies below the
-/// mean, and everything measured beside it would seem slower than it is.
-pub(crate) fn centred(speeds: &[Speed], known: &[Known], processes_s: &[Vec<f64>]) -> Vec<Speed> {
-    let mut ratios = Vec::new();
-    for (speed, here_s) in speeds.iter().zip(processes_s) {
-        let ratio = |(here, known): (&f64, &Known)| {
-            speed.normalised(*here, known.parameters) / known.seconds
-        };
-        ratios.extend(here_s.iter().zip(known).map(ratio));
+/// What turns the seconds of one process into normalised ones: its own speed, then what all processes have in common.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Pace {
+    pub(crate) own: Speed,
+    pub(crate) common: Speed,
+}
+
+impl Pace {
+    pub(crate) fn alone(own: Speed) -> Self {
+        Self { own, common: Speed::proportional(1.0) }
     }
+
+    /// See [`Speed::normalised`].
+    pub(crate) fn normalised(self, seconds: f64, parameters: f64) -> f64 {
+        self.common.normalised(self.own.normalised(seconds, parameters), parameters)
+    }
+}
+
+/// What all processes have in common, by what they say on average of the models that are known: `mean_s`, each by its own
+/// speed. In the noise of one process a term by weights does not show; where the machine is another one than when the
+/// models became known, it shows in the mean of all. All speeds together are then scaled so that the known models keep
+/// their seconds on average: noise makes times longer more often than shorter, so the medians that speeds come from lie
+/// below the mean, and everything measured beside them would seem slower than it is.
+pub(crate) fn common(known: &[Known], mean_s: &[f64]) -> Speed {
+    centred(Speed::chosen(known, mean_s, PARSIMONY_OF_COMMON), known, mean_s)
+}
+
+/// The same speed times a factor with which the models that are known have their known seconds on average.
+pub(crate) fn centred(speed: Speed, known: &[Known], here_s: &[f64]) -> Speed {
+    let ratio =
+        |(here, known): (&f64, &Known)| speed.normalised(*here, known.parameters) / known.seconds;
+    let ratios: Vec<f64> = here_s.iter().zip(known).map(ratio).collect();
     let common = ratios.iter().sum::<f64>() / ratios.len().max(1) as f64;
-    let scaled = |speed: &Speed| Speed { slower: speed.slower * common, ..*speed };
-    speeds.iter().map(scaled).collect()
+    Speed { slower: speed.slower * common, ..speed }
 }
 
 /// What the average process takes for models that all processes have timed: logarithmic levels, in the same order in each.
@@ -185,15 +211,52 @@ mod tests {
                 .collect()
         };
         let processes: Vec<Vec<f64>> = (0..5).map(here).collect();
-        let speeds: Vec<Speed> = processes.iter().map(|here| Speed::of(&known, here)).collect();
-        let centred = centred(&speeds, &known, &processes);
-        for (network, known) in known.iter().enumerate() {
-            let normalised = centred
-                .iter()
-                .zip(&processes)
-                .map(|(speed, here)| speed.normalised(here[network], known.parameters));
-            assert!((normalised.sum::<f64>() / 5.0 / known.seconds - 1.0).abs() < 1e-9);
+        let own: Vec<Speed> = processes.iter().map(|here| Speed::of(&known, here)).collect();
+        let mean_s = mean_of(&known, &own, &processes);
+        let common = common(&known, &mean_s);
+        for (known, mean_s) in known.iter().zip(mean_s) {
+            let normalised = common.normalised(mean_s, known.parameters);
+            assert!((normalised / known.seconds - 1.0).abs() < 1e-9);
         }
+    }
+
+    /// What processes say on average of each model.
+    fn mean_of(known: &[Known], own: &[Speed], processes: &[Vec<f64>]) -> Vec<f64> {
+        let mean = |(model, known): (usize, &Known)| {
+            let each = own.iter().zip(processes);
+            let each = each.map(|(speed, here)| speed.normalised(here[model], known.parameters));
+            each.sum::<f64>() / own.len() as f64
+        };
+        known.iter().enumerate().map(mean).collect()
+    }
+
+    #[test]
+    fn what_the_noise_of_one_process_hides_shows_in_the_mean_of_all() {
+        let mut random = netfit_spaces::Random::new(4, "noise");
+        let seconds: Vec<f64> = (0..40).map(|_| 0.5e-3 * (1.0 + random.uniform())).collect();
+        let model = |seconds| Known { seconds, parameters: 4e6 + 2e6 * random.uniform() };
+        let known: Vec<Known> = seconds.into_iter().map(model).collect();
+        let slow = Speed { fetch_s: 1.5e-11, ..Speed::proportional(0.9) };
+        let mut process = || {
+            let here = |known: &Known| slow.seconds(known) * (1.0 + 0.05 * random.normal());
+            known.iter().map(here).collect::<Vec<f64>>()
+        };
+        let processes: Vec<Vec<f64>> = (0..48).map(|_| process()).collect();
+        let own: Vec<Speed> = processes.iter().map(|here| Speed::of(&known, here)).collect();
+        let left = |pace: &dyn Fn(Speed) -> Pace| {
+            // Models without and with many weights.
+            let fresh = [(0.7e-3, 4e6), (0.7e-3, 6e6)].map(|(seconds, parameters)| {
+                let fresh = Known { seconds, parameters };
+                let paces = own.iter().map(|own| pace(*own));
+                let each = paces.map(|pace| pace.normalised(slow.seconds(&fresh), parameters));
+                each.sum::<f64>() / own.len() as f64
+            });
+            (fresh[1] / fresh[0] - 1.0).abs()
+        };
+        let common = common(&known, &mean_of(&known, &own, &processes));
+        assert!(left(&Pace::alone) > 0.03, "{}", left(&Pace::alone));
+        let mended = left(&|own| Pace { own, common });
+        assert!(mended < 0.01, "{mended}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{
     levels::Levels,
     protocol::load,
     samples::{Sample, moments},
-    speed::{Known, Speed, average, centred},
+    speed::{Known, Pace, Speed, average, centred, common},
     weights::weights,
 };
 
@@ -112,11 +112,8 @@ pub(crate) fn time(
         .iter()
         .map(|(places, whole, split)| View { places, parameters: &parameters, whole, split })
         .collect();
-    let speeds = speeds(&views, anchors.known_s.as_deref());
-    let levels: Vec<BTreeMap<usize, f64>> =
-        views.iter().zip(&speeds).map(|(view, speed)| view.normalised(speed)).collect();
-    let weights = weights(&levels);
-    let timing = |reference_s, place| timing(&views, (&speeds, &weights), reference_s, place);
+    let (paces, weights) = paces(&views, anchors.known_s.as_deref());
+    let timing = |reference_s, place| timing(&views, (&paces, &weights), reference_s, place);
     let reference = timing(1.0, 0);
     let reference_s = match &anchors.known_s {
         Some(known_s) => known_s[0],
@@ -216,18 +213,18 @@ impl View<'_> {
     }
 
     /// Logarithms of the normalised seconds of its models, by their places.
-    fn normalised(&self, speed: &Speed) -> BTreeMap<usize, f64> {
+    fn normalised(&self, pace: Pace) -> BTreeMap<usize, f64> {
         let levels = self.places.iter().zip(&self.split.models);
         let normalised = |(place, level): (&usize, &f64)| {
-            (*place, speed.normalised(level.exp(), self.parameters[*place]).ln())
+            (*place, pace.normalised(level.exp(), self.parameters[*place]).ln())
         };
         levels.map(normalised).collect()
     }
 }
 
-/// The speed of each sitting: by its first models where these are anchors whose normalised seconds are known, else by
-/// the models that all sittings share, for which the average sitting is the measure.
-fn speeds(views: &[View<'_>], known_s: Option<&[f64]>) -> Vec<Speed> {
+/// The pace of each sitting, and how much it counts: by its first models where these are anchors whose normalised seconds
+/// are known, else by the models that all sittings share, for which the average sitting is the measure.
+fn paces(views: &[View<'_>], known_s: Option<&[f64]>) -> (Vec<Pace>, Vec<f64>) {
     let everywhere = |place: &usize| views.iter().all(|view| view.places.contains(place));
     let shared: Vec<usize> = match known_s {
         Some(known_s) => (0..known_s.len()).collect(),
@@ -238,15 +235,30 @@ fn speeds(views: &[View<'_>], known_s: Option<&[f64]>) -> Vec<Speed> {
     let average_s = known_s.map_or_else(|| average(&levels), <[f64]>::to_vec);
     let known = |(&seconds, &place)| Known { seconds, parameters: views[0].parameters[place] };
     let known: Vec<Known> = average_s.iter().zip(&shared).map(known).collect();
-    let here = |levels: &Vec<f64>| levels.iter().map(|level| level.exp()).collect();
-    let here: Vec<Vec<f64>> = levels.iter().map(here).collect();
-    let speeds: Vec<Speed> = here.iter().map(|here_s| Speed::of(&known, here_s)).collect();
-    centred(&speeds, &known, &here)
+    let own = |levels: &Vec<f64>| {
+        let here_s: Vec<f64> = levels.iter().map(|level| level.exp()).collect();
+        Pace::alone(Speed::of(&known, &here_s))
+    };
+    let own: Vec<Pace> = levels.iter().map(own).collect();
+    let normalised: Vec<BTreeMap<usize, f64>> =
+        views.iter().zip(&own).map(|(view, pace)| view.normalised(*pace)).collect();
+    let weights = weights(&normalised);
+    let total: f64 = weights.iter().sum();
+    let mean = |place: &usize| {
+        let each = normalised.iter().zip(&weights).map(|(levels, w)| w * levels[place].exp());
+        each.sum::<f64>() / total
+    };
+    let mean_s: Vec<f64> = shared.iter().map(mean).collect();
+    let common = match known_s {
+        Some(_) => common(&known, &mean_s),
+        None => centred(Speed::proportional(1.0), &known, &mean_s),
+    };
+    (own.into_iter().map(|pace| Pace { common, ..pace }).collect(), weights)
 }
 
 fn timing(
     views: &[View<'_>],
-    (speeds, weights): (&[Speed], &[f64]),
+    (paces, weights): (&[Pace], &[f64]),
     reference_s: f64,
     place: usize,
 ) -> ModelTiming {
@@ -256,9 +268,9 @@ fn timing(
         raw_s: Vec::new(),
         ratios: Vec::new(),
     };
-    for ((view, speed), weight) in views.iter().zip(speeds).zip(weights) {
+    for ((view, pace), weight) in views.iter().zip(paces).zip(weights) {
         let Some(level) = view.level(place) else { continue };
-        let normalised = |seconds| speed.normalised(seconds, view.parameters[place]);
+        let normalised = |seconds| pace.normalised(seconds, view.parameters[place]);
         timing.processes_s.push(normalised(level.exp()));
         timing.weights.push(*weight);
         timing.raw_s.push(level.exp());
@@ -293,10 +305,8 @@ mod tests {
             View { places: &[0, 1, 2], parameters: &[1.0; 5], whole: &whole, split: &first },
             View { places: &[0, 1, 3, 4], parameters: &[1.0; 5], whole: &whole, split: &second },
         ];
-        let speeds = speeds(&views, known_s);
-        (0..5)
-            .map(|place| timing(&views, (&speeds, &[1.0; 2]), 1.0, place).processes_s[0])
-            .collect()
+        let (paces, _) = paces(&views, known_s);
+        (0..5).map(|place| timing(&views, (&paces, &[1.0; 2]), 1.0, place).processes_s[0]).collect()
     }
 
     #[test]
