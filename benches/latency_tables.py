@@ -168,8 +168,8 @@ def percent(x):
 
 
 def report(results):
-    rows = [["case", "table", "RMSPE", "within 2 %", "within 5 %", "tau", "noise floor", "multiply-adds", "ratio",
-             "interval", "covered", "source, correction"]]
+    rows = [["case", "table", "RMSPE", "within 2 %", "within 5 %", "tau", "noise floor", "truth's error", "multiply-adds",
+             "ratio", "interval", "covered", "source, correction"]]
     covered, halves, squares, count = 0.0, [], 0.0, 0
     for name in CASES:
         if name not in results:
@@ -179,7 +179,8 @@ def report(results):
         rows.append([
             name, f"{made['seconds']:.0f} s", percent(judged["rmspe"]), percent(judged["within_2"]),
             percent(judged["within_5"]), f"{judged['kendall_tau']:.3f}", percent(judged["noise_floor_rmspe"]),
-            percent(judged["multiply_adds"]["rmspe"]), f"{judged['rmspe'] / judged['multiply_adds']['rmspe']:.2f}",
+            percent(judged["standard_error"]), percent(judged["multiply_adds"]["rmspe"]),
+            f"{judged['rmspe'] / judged['multiply_adds']['rmspe']:.2f}",
             "+-" + percent(half), percent(judged["interval_coverage"]),
             f"{made['source']}, {made['calibration']['correction']['kind']}",
         ])

@@ -134,8 +134,7 @@ impl Correction {
     pub(crate) fn rises(&self) -> bool {
         match self {
             Self::Affine(line) => line.slope > 0.0,
-            Self::Recorded { slope, .. } => *slope > 0.0,
-            Self::Memory { slope, .. } => *slope > 0.0,
+            Self::Recorded { slope, .. } | Self::Memory { slope, .. } => *slope > 0.0,
             Self::Ridge { slope, factors, .. } => {
                 *slope > 0.0 && factors.values().all(|factor| *factor > 0.0)
             }

@@ -112,8 +112,8 @@ mod tests {
 
     #[test]
     fn what_fetching_weights_costs_or_saves_is_found() {
-        for planted_s in [2e-10, -2e-11] {
-            let (source, networks) = planted(planted_s);
+        for fetch_s in [2e-10, -2e-11] {
+            let (source, networks) = planted(fetch_s);
             let measured: Vec<f64> = networks.iter().map(|(_, seconds)| *seconds).collect();
             let fitted = Columns::of(&source, &networks).unwrap().fits(&measured);
             let names: Vec<&str> = fitted.iter().map(|fitted| fitted.correction.name()).collect();
@@ -125,7 +125,7 @@ mod tests {
             else {
                 panic!("{names:?}")
             };
-            for (found, planted) in [(slope, 2.0), (kernel_s, -1e-7), (parameter_s, planted_s)] {
+            for (found, planted) in [(slope, 2.0), (kernel_s, -1e-7), (parameter_s, fetch_s)] {
                 assert!((found / planted - 1.0_f64).abs() < 1e-6, "{found} {planted}");
             }
             // A block's own share and the network's sum agree.

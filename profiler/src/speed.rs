@@ -244,7 +244,7 @@ mod tests {
         let processes: Vec<Vec<f64>> = (0..48).map(|_| process()).collect();
         let own: Vec<Speed> = processes.iter().map(|here| Speed::of(&known, here)).collect();
         let left = |pace: &dyn Fn(Speed) -> Pace| {
-            // Models without and with many weights.
+            // A model of few weights and one of many.
             let fresh = [(0.7e-3, 4e6), (0.7e-3, 6e6)].map(|(seconds, parameters)| {
                 let fresh = Known { seconds, parameters };
                 let paces = own.iter().map(|own| pace(*own));

@@ -243,17 +243,22 @@ fn paces(views: &[View<'_>], known_s: Option<&[f64]>) -> (Vec<Pace>, Vec<f64>) {
     let normalised: Vec<BTreeMap<usize, f64>> =
         views.iter().zip(&own).map(|(view, pace)| view.normalised(*pace)).collect();
     let weights = weights(&normalised);
-    let total: f64 = weights.iter().sum();
-    let mean = |place: &usize| {
-        let each = normalised.iter().zip(&weights).map(|(levels, w)| w * levels[place].exp());
-        each.sum::<f64>() / total
-    };
-    let mean_s: Vec<f64> = shared.iter().map(mean).collect();
+    let mean_s = means(&normalised, &weights, &shared);
     let common = match known_s {
         Some(_) => common(&known, &mean_s),
         None => centred(Speed::proportional(1.0), &known, &mean_s),
     };
     (own.into_iter().map(|pace| Pace { common, ..pace }).collect(), weights)
+}
+
+/// Of each of these models, which all sittings have, the weighted mean of its seconds.
+fn means(sittings: &[BTreeMap<usize, f64>], weights: &[f64], places: &[usize]) -> Vec<f64> {
+    let total: f64 = weights.iter().sum();
+    let mean = |place: &usize| {
+        let weighted = sittings.iter().zip(weights).map(|(levels, w)| w * levels[place].exp());
+        weighted.sum::<f64>() / total
+    };
+    places.iter().map(mean).collect()
 }
 
 fn timing(
