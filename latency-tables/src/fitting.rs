@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     /// 24 networks of `ofa-28` with latencies that are linear in their blocks' times, kernels and parameters.
-    fn planted(parameter_s: f64) -> (Source, Vec<(Network, f64)>) {
+    fn planted(fetch_s: f64) -> (Source, Vec<(Network, f64)>) {
         let (table, space) = (crate::table::tests::table(), Space::preset("ofa-28").unwrap());
         let mut source = table.sources["in-place"].clone();
         // A kernel for each layer that multiplies; the parameters of a block do not follow from its kernels.
@@ -103,7 +103,7 @@ mod tests {
                 let network = space.network(&space.sample(&mut random));
                 let (seconds, kernels) = source.sum(&network).unwrap();
                 let parameters = network.parameters().0 as f64;
-                let seconds = 1e-5 + 2.0 * seconds - 1e-7 * kernels + parameter_s * parameters;
+                let seconds = 1e-5 + 2.0 * seconds - 1e-7 * kernels + fetch_s * parameters;
                 (network, seconds)
             })
             .collect();
