@@ -96,8 +96,8 @@ impl Header {
         Self { format: FORMAT.to_owned(), space_id: space_id.to_owned(), fingerprint, options }
     }
 
-    /// Of a validation: so many networks, which the table and the seed tell, are timed beside the table's own. More processes than before may be asked for: then only
-    /// those are measured which are not there yet.
+    /// Of a validation: so many networks, which the table and the seed tell, are timed beside the table's own. More
+    /// processes than before may be asked for: then only those are measured which are not there yet.
     pub(crate) fn beside(
         table: &LatencyTable,
         fingerprint: Fingerprint,
