@@ -2,16 +2,22 @@
 
 mod compare;
 mod predictor;
+mod search;
+mod table;
 
 use std::path::PathBuf;
 
 use anyhow::Result;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use netfit_profiler::ProfileOptions;
 
 pub(crate) use self::compare::{Compare, CompareSearch};
 pub(crate) use self::predictor::{
     Known, PredictorArgs, PredictorCommand, PredictorEvaluate, PredictorFit,
+};
+pub(crate) use self::search::{Search, StrategyName};
+pub(crate) use self::table::{
+    Table, TableCommand, TableDiffer, TableMerge, TablePredict, TableShow,
 };
 use crate::{config::Config, device::DeviceSpec};
 
@@ -236,89 +242,6 @@ pub(crate) struct Train {
     pub(crate) accept_noise: bool,
 }
 
-/// How candidates are proposed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum StrategyName {
-    /// Once-for-All's evolution.
-    #[default]
-    Evolution,
-    /// Uniform draws without replacement.
-    Random,
-    /// Regularised evolution: the best of a sample has a child, the oldest dies.
-    AgingEvolution,
-    /// Active learning: a predictor learns from what was evaluated and says what is evaluated next.
-    Active,
-    /// MnasNet's recurrent controller.
-    #[value(name = "mnasnet")]
-    MnasNet,
-    /// TuNAS's independent logits.
-    #[value(name = "tunas")]
-    Tunas,
-    /// ProxylessNAS's REINFORCE variant.
-    ProxylessR,
-}
-
-impl StrategyName {
-    /// The name that the search knows.
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Evolution => "evolution",
-            Self::Random => "random",
-            Self::AgingEvolution => "aging-evolution",
-            Self::Active => "active",
-            Self::MnasNet => "mnasnet",
-            Self::Tunas => "tunas",
-            Self::ProxylessR => "proxyless-r",
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Search {
-    /// A preset or a TOML file; with `--accuracy supernet:RUN` or `train:CONFIG` that of the run.
-    #[arg(long)]
-    pub(crate) space: String,
-    /// The latency table of that space.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) table: PathBuf,
-    /// Where accuracies come from: csv:FILE[,genotype=COLUMN,accuracy=COLUMN,unit=percent|fraction],
-    /// predictor:FILE, supernet:RUN, or train:CONFIG: each network is trained from scratch for the `proxy_epochs` of a
-    /// run's configuration, its `[scratch]` table.
-    #[arg(long, value_name = "SOURCE")]
-    pub(crate) accuracy: String,
-    /// Latency that must hold, for example 3ms, 250us or "60% of full".
-    #[arg(long)]
-    pub(crate) budget: String,
-    /// The percentile of single calls on which the budget is put; 50 is the median. Others must be in the table:
-    /// profile with --percentiles.
-    #[arg(long, default_value_t = 50.0)]
-    pub(crate) percentile: f64,
-    /// How candidates are proposed.
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) strategy: StrategyName,
-    /// What mnasnet, tunas and proxyless-r learn from, with the budget as target: mnasnet-soft, mnasnet-hard, absolute,
-    /// constraint or proxyless. Default: the accuracy; whatever is over the budget is not evaluated anyway.
-    #[arg(long)]
-    pub(crate) reward: Option<String>,
-    #[command(flatten)]
-    pub(crate) training: TrainDevice,
-    /// Distinct networks to evaluate.
-    #[arg(long, default_value_t = 1000)]
-    pub(crate) evaluations: usize,
-    /// Seed of the search.
-    #[arg(long, default_value_t = 0)]
-    pub(crate) seed: u64,
-    /// Threads on which a predictor scores; the result does not depend on them. Default: all cores.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
-    pub(crate) threads: Option<u16>,
-    /// Journal to write, and to go on from.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) journal: Option<PathBuf>,
-    /// Picture of what was evaluated and its Pareto front (SVG).
-    #[arg(long, value_name = "FILE")]
-    pub(crate) plot: Option<PathBuf>,
-}
-
 #[derive(Debug, Args)]
 pub(crate) struct Export {
     /// The run folder whose supernet is cut.
@@ -332,70 +255,6 @@ pub(crate) struct Export {
     /// The ONNX file to write.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct Table {
-    #[command(subcommand)]
-    pub(crate) command: TableCommand,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum TableCommand {
-    /// Device, calibration, errors and slowest blocks of a table.
-    Show(TableShow),
-    /// What differs between two tables, of any devices and spaces.
-    Diff(TableDiffer),
-    /// Two measurements of one device and space as one table; percentiles are not kept.
-    Merge(TableMerge),
-    /// Latencies of blocks that the table does not hold, from those that it holds, and what they are worth.
-    Predict(TablePredict),
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TablePredict {
-    /// The latency table.
-    pub(crate) table: PathBuf,
-    /// Lines of blocks, for example "mbconv k5 m144 s2 se36 hswish 24x56x56 -> 40x28x28"; none: only the errors.
-    #[arg(value_name = "BLOCK")]
-    pub(crate) blocks: Vec<String>,
-    /// Predict blocks beyond the range of the table's blocks, too; the errors say nothing about these.
-    #[arg(long)]
-    pub(crate) allow_extrapolation: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TableShow {
-    /// The latency table.
-    pub(crate) table: PathBuf,
-    /// Write the times of all blocks, a row for each source and block (CSV).
-    #[arg(long, value_name = "FILE")]
-    pub(crate) csv: Option<PathBuf>,
-    /// How many of the slowest blocks to list.
-    #[arg(long, value_name = "N", default_value_t = 10)]
-    pub(crate) blocks: usize,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TableDiffer {
-    /// The first latency table.
-    pub(crate) first: PathBuf,
-    /// The second one; changes are relative to the first.
-    pub(crate) second: PathBuf,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct TableMerge {
-    /// The first latency table; the merged one refers to its reference time.
-    pub(crate) first: PathBuf,
-    /// The second one.
-    pub(crate) second: PathBuf,
-    /// The latency table to write (JSON).
-    #[arg(long, value_name = "FILE")]
-    pub(crate) out: PathBuf,
-    /// The tables' space, where it is a file and not a preset.
-    #[arg(long)]
-    pub(crate) space: Option<String>,
 }
 
 fn percentile(text: &str) -> std::result::Result<f64, String> {

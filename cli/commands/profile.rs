@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::Profile,
+    commands::table::another_speed,
     device::DeviceSpec,
     format, output, plots,
     progress::Progress,
@@ -193,6 +194,9 @@ fn summary(table: &LatencyTable) -> Result<()> {
             "noise floor of the measurements: RMSPE {}",
             format::percent(Some(floor))
         ))?;
+    }
+    if let Some(told) = another_speed(&table.hygiene) {
+        output::text(&format!("{told} than in the others; others took their place"))?;
     }
     Ok(())
 }

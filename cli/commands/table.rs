@@ -146,9 +146,10 @@ fn machine(hygiene: &Hygiene) -> String {
     let bound = hygiene.launch_bound.map_or_else(String::new, |share| {
         format!("; launch-bound in {}", format::percent(Some(share)))
     });
+    let elsewhere = another_speed(hygiene).map_or_else(String::new, |told| format!("; {told}"));
     format!(
         "{verdict}: {} bursts, {} repeated{reasons}, {} disturbed, {} on a shared core; {} calls replaced; \
-         reference drift {}, other load {load}, frequency change {}{bound}",
+         reference drift {}, other load {load}, frequency change {}{bound}{elsewhere}",
         hygiene.bursts,
         hygiene.repeated,
         hygiene.disturbed,
@@ -157,6 +158,15 @@ fn machine(hygiene: &Hygiene) -> String {
         format::percent(Some(hygiene.reference_drift)),
         format::percent(hygiene.frequency_change)
     )
+}
+
+/// In how many processes the machine was at another speed, if in any.
+pub(crate) fn another_speed(hygiene: &Hygiene) -> Option<String> {
+    match hygiene.processes_at_another_speed {
+        0 => None,
+        1 => Some("in 1 process the machine was at another speed".to_owned()),
+        count => Some(format!("in {count} processes the machine was at another speed")),
+    }
 }
 
 fn candidates(table: &LatencyTable) -> Result<()> {

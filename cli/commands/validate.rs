@@ -7,7 +7,7 @@ use netfit_spaces::Space;
 
 use crate::{
     args::Validate,
-    commands::profile,
+    commands::{profile, table::another_speed},
     device::{DeviceKind, DeviceSpec},
     format, output,
     progress::Progress,
@@ -100,6 +100,9 @@ fn print(table: &LatencyTable, validation: &Validation, timed: &TimedNetworks) -
         format::seconds(table.reference.median_s),
         now.join(" and ")
     ))?;
+    if let Some(told) = another_speed(&timed.hygiene) {
+        output::text(&format!("{told} than in the table; these do not count, unless most are like that"))?;
+    }
     if timed.hygiene.verdict == Verdict::NoiseAccepted {
         output::text(
             "the machine was disturbed while the networks were measured (--accept-noise)",

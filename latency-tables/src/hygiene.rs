@@ -32,6 +32,10 @@ pub struct Hygiene {
     /// Largest share of a process's bursts in which a GPU waited for its host to launch kernels; none for processors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launch_bound: Option<f64>,
+    /// In how many processes the machine was much faster or slower than in the others (in a validation: than in the
+    /// table). They do not count, unless most were like that.
+    #[serde(default)]
+    pub processes_at_another_speed: usize,
     /// How many bursts were thrown away for each reason: `load`, `shared core`, `drift`, `outlier`, `frequency`.
     #[serde(default)]
     pub repeated_for: BTreeMap<String, usize>,
@@ -66,6 +70,8 @@ impl Hygiene {
             load: larger(self.load, other.load),
             frequency_change: larger(self.frequency_change, other.frequency_change),
             launch_bound: larger(self.launch_bound, other.launch_bound),
+            processes_at_another_speed: self.processes_at_another_speed
+                + other.processes_at_another_speed,
             repeated_for,
         }
     }
@@ -87,6 +93,7 @@ pub(crate) mod tests {
             load: None,
             frequency_change: None,
             launch_bound: None,
+            processes_at_another_speed: 0,
             repeated_for: BTreeMap::new(),
         }
     }
@@ -106,6 +113,7 @@ pub(crate) mod tests {
             load: Some(0.5),
             frequency_change: None,
             launch_bound: Some(0.25),
+            processes_at_another_speed: 3,
             repeated_for: reasons(2, 1),
         };
         let quiet = Hygiene { load: Some(0.1), repeated_for: reasons(1, 0), ..hygiene() };

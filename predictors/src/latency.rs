@@ -166,6 +166,7 @@ mod tests {
                 load: None,
                 frequency_change: None,
                 launch_bound: None,
+                processes_at_another_speed: 0,
                 repeated_for: BTreeMap::new(),
             },
             calibration_networks: Vec::new(),

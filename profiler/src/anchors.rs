@@ -3,7 +3,7 @@
 use netfit_latency_tables::{ANCHORS, LatencyTable, NetworkTiming};
 use netfit_spaces::{Network, Space};
 
-use crate::Result;
+use crate::{ProfileOptions, Result, states::States, views::View};
 
 /// Besides the reference network: at least, and where many models are measured one for so many of them.
 const OTHERS: usize = ANCHORS - 1;
@@ -15,6 +15,8 @@ pub(crate) struct Anchors {
     pub(crate) networks: Vec<Network>,
     /// None: nothing is known yet, and the average process of these measurements becomes the measure.
     pub(crate) known_s: Option<Vec<f64>>,
+    /// Whether the machine's speed is part of what is measured: then each process counts, in whichever state.
+    pub(crate) any_speed: bool,
 }
 
 impl Anchors {
@@ -27,7 +29,7 @@ impl Anchors {
         let others = (0..covering.len()).step_by(step).filter(|&index| index != middle);
         let chosen = std::iter::once(middle).chain(others);
         let networks = chosen.map(|index| space.network(&covering[index])).collect();
-        Self { networks, known_s: None }
+        Self { networks, known_s: None, any_speed: false }
     }
 
     /// A table's reference network, and some of its calibration from the fastest to the slowest, for measuring `models`
@@ -42,6 +44,12 @@ impl Anchors {
             networks.push(space.network(&timing.genotype));
             known_s.push(timing.seconds);
         }
-        Ok(Self { networks, known_s: Some(known_s) })
+        Ok(Self { networks, known_s: Some(known_s), any_speed: false })
+    }
+
+    /// Which sittings beside these are of the state that is measured.
+    pub(crate) fn states(&self, views: &[View<'_>], options: &ProfileOptions) -> States {
+        let drift = if self.any_speed { f64::INFINITY } else { options.protocol.drift };
+        States::of(views, self.known_s.as_deref(), drift)
     }
 }

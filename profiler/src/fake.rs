@@ -21,6 +21,9 @@ pub struct FakeDevice {
     pub noise: f64,
     /// Relative standard deviation of a process.
     pub process_noise: f64,
+    /// Processes (counted over the device's life) in which the machine is in another state: all takes longer, by which
+    /// factor.
+    pub states: Vec<(Range<usize>, f64)>,
     /// Bursts (counted over the device's life) that take longer, and by which factor.
     pub disturbances: Vec<(Range<usize>, f64)>,
     /// Bursts beside which other processes use so many cores.
@@ -31,6 +34,7 @@ pub struct FakeDevice {
     pub traces: bool,
     random: Random,
     process: f64,
+    processes: usize,
     bursts: usize,
     models: Vec<Held>,
 }
@@ -51,12 +55,14 @@ impl FakeDevice {
             kernel_s: 0.0,
             noise: 0.0,
             process_noise: 0.0,
+            states: Vec::new(),
             disturbances: Vec::new(),
             loads: Vec::new(),
             shared: Vec::new(),
             traces: true,
             random: Random::new(seed, "fake device"),
             process: 1.0,
+            processes: 0,
             bursts: 0,
             models: Vec::new(),
         }
@@ -90,6 +96,11 @@ impl FakeDevice {
     }
 }
 
+/// What is planted there.
+fn planted(all: &[(Range<usize>, f64)], index: usize) -> impl Iterator<Item = f64> {
+    all.iter().filter(move |(range, _)| range.contains(&index)).map(|(_, value)| *value)
+}
+
 impl Device for FakeDevice {
     fn fingerprint(&self) -> Fingerprint {
         Fingerprint {
@@ -110,7 +121,9 @@ impl Device for FakeDevice {
 
     fn restart(&mut self) -> Result<()> {
         self.models.clear();
-        self.process = (self.process_noise * self.random.normal()).exp();
+        let slow: f64 = planted(&self.states, self.processes).product();
+        self.process = slow * (self.process_noise * self.random.normal()).exp();
+        self.processes += 1;
         Ok(())
     }
 
@@ -132,16 +145,12 @@ impl Device for FakeDevice {
     }
 
     fn time(&mut self, bursts: &[Burst]) -> Result<Vec<Ran>> {
-        let at = |planted: &[(Range<usize>, f64)], index: usize| -> Vec<f64> {
-            let here = planted.iter().filter(|(range, _)| range.contains(&index));
-            here.map(|(_, value)| *value).collect()
-        };
         let mut ran = Vec::new();
         for burst in bursts {
             let index = self.bursts;
             self.bursts += 1;
-            let slow: f64 = at(&self.disturbances, index).iter().product();
-            let load: f64 = at(&self.loads, index).iter().sum();
+            let slow: f64 = planted(&self.disturbances, index).product();
+            let load: f64 = planted(&self.loads, index).sum();
             let held = self.held(burst.model)?;
             held.calls += burst.calls;
             let seconds = held.seconds * slow;

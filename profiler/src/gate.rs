@@ -198,6 +198,7 @@ pub(crate) fn judge(gates: &[Gate], options: &ProfileOptions) -> Result<Hygiene>
         load: largest(|gate| gate.load),
         frequency_change: largest(|gate| gate.frequency_change),
         launch_bound: largest(|gate| gate.launch_bound),
+        processes_at_another_speed: 0,
         repeated_for,
     })
 }

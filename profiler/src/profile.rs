@@ -1,8 +1,11 @@
 //! Latency tables of search spaces.
 
-use std::{collections::HashSet, path::PathBuf};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
+};
 
-use netfit_latency_tables::{Calibration, LEAST_NETWORKS, LatencyTable, Validation};
+use netfit_latency_tables::{Calibration, Hygiene, LEAST_NETWORKS, LatencyTable, Validation};
 use netfit_spaces::{Genotype, Network, Random, Space};
 use serde::{Deserialize, Serialize};
 
@@ -10,10 +13,11 @@ use crate::{
     Device, Error, Model, Progress, Protocol, Result,
     anchors::Anchors,
     draw::{draw, draw_spread},
-    gate::judge,
+    gate::{Gate, judge},
     journal::{Header, Journal},
-    sources, tails,
-    whole::{Timed, time, truths},
+    sources::{Parts, Ways, sources},
+    tails,
+    whole::{Timed, time_after, truths},
 };
 
 /// How a latency table is made.
@@ -77,10 +81,12 @@ pub fn profile(
     drawn.extend(draw(space, options.validation, &known, &mut random)?);
     let header = Header::new(space.id(), device.fingerprint(), options);
     let mut journal = Journal::open(options.journal.as_deref(), header)?;
-    let (sources, mut gates) = sources::measure(space, device, options, &mut journal, progress)?;
-    let timed = networks(space, device, &drawn, options, &mut journal, progress)?;
-    gates.extend(timed.gates.clone());
-    let hygiene = judge(&gates, options)?;
+    let (timed, parts) = measure(space, device, &drawn, options, &mut journal, progress)?;
+    let sources = sources(&parts)?;
+    let blocks = parts.iter().flat_map(BTreeMap::values).flatten().map(|part| &part.gate);
+    let gates: Vec<Gate> = blocks.chain(&timed.gates).cloned().collect();
+    let hygiene =
+        Hygiene { processes_at_another_speed: timed.elsewhere, ..judge(&gates, options)? };
     let mut calibration_networks = timed.networks(&drawn);
     let validation_networks = calibration_networks.split_off(options.calibration);
     let pairs: Vec<(Network, f64)> = calibration_networks
@@ -113,18 +119,32 @@ pub fn profile(
     Ok(table)
 }
 
-fn networks(
+/// Whole networks and blocks in turn, and the parts of those processes that count: so both are of one state of the machine.
+fn measure(
     space: &Space,
     device: &mut dyn Device,
     genotypes: &[Genotype],
     options: &ProfileOptions,
     journal: &mut Journal,
     progress: &mut dyn FnMut(Progress),
-) -> Result<Timed> {
+) -> Result<(Timed, Vec<Parts>)> {
     let networks: Vec<Network> = genotypes.iter().map(|genotype| space.network(genotype)).collect();
     let models: Vec<Model<'_>> = networks.iter().map(Model::Network).collect();
     let parameters: Vec<u64> = networks.iter().map(|network| network.parameters().0).collect();
-    time(device, (&models, &parameters), &Anchors::new(space), options, journal, progress)
+    let ways = Ways::of(space, device);
+    let mut parts = Vec::new();
+    let mut blocks = |process, device: &mut dyn Device, journal: &mut Journal, progress: &mut dyn FnMut(Progress)| {
+        parts.push(ways.measure(process, device, options, journal, progress)?);
+        Ok(())
+    };
+    let (models, anchors) = ((&models[..], &parameters[..]), Anchors::new(space));
+    let timed = time_after(&mut blocks, device, models, &anchors, options, journal, progress)?;
+    let counting = |process: &usize| timed.processes.contains(process);
+    if (0..parts.len()).any(|process| counting(&process)) {
+        let mut process = 0..;
+        parts.retain(|_| process.next().is_some_and(|process| counting(&process)));
+    }
+    Ok((timed, parts))
 }
 
 impl ProfileOptions {

@@ -8,9 +8,10 @@ use std::collections::BTreeMap;
 use netfit_latency_tables::{Entry, Source, Timing};
 use netfit_spaces::Space;
 
+use self::{in_place::InPlace, neighbours::Neighbours};
 use crate::{
     Device, Error, ProfileOptions, Progress, Result,
-    gate::{Gate, judge},
+    gate::judge,
     journal::{Journal, Part},
 };
 
@@ -19,29 +20,48 @@ pub const IN_PLACE: &str = "in-place";
 /// Name of the source whose times are those of blocks between two cheap neighbours.
 pub const NEIGHBOURS: &str = "neighbours";
 
-/// The sources, and how cleanly they were measured.
-pub(crate) type Sources = (BTreeMap<String, Source>, Vec<Gate>);
+/// How blocks are measured.
+pub(crate) struct Ways {
+    in_place: Option<InPlace>,
+    neighbours: Neighbours,
+}
 
-/// Measures every block of a space by both ways, each in as many processes as whole networks; only between neighbours
-/// where the device cannot tell where the time of whole networks goes.
-pub(crate) fn measure(
-    space: &Space,
-    device: &mut dyn Device,
-    options: &ProfileOptions,
-    journal: &mut Journal,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Sources> {
-    let mut measured = Vec::new();
-    if device.traces() {
-        measured.push((IN_PLACE, in_place::measure(space, device, options, journal, progress)?));
+/// What one process has measured by each way.
+pub(crate) type Parts = BTreeMap<&'static str, Vec<Part>>;
+
+impl Ways {
+    /// Both ways, for every block of a space; only between neighbours where the device cannot tell where the time of whole
+    /// networks goes.
+    pub(crate) fn of(space: &Space, device: &dyn Device) -> Self {
+        let in_place = device.traces().then(|| InPlace::of(space));
+        Self { in_place, neighbours: Neighbours::of(space) }
     }
-    measured.push((NEIGHBOURS, neighbours::measure(space, device, options, journal, progress)?));
-    let (mut sources, mut gates) = (BTreeMap::new(), Vec::new());
-    for (name, parts) in measured {
-        gates.extend(parts.iter().map(|part| part.gate.clone()));
-        sources.insert(name.to_owned(), source(&parts)?);
+
+    pub(crate) fn measure(
+        &self,
+        process: usize,
+        device: &mut dyn Device,
+        options: &ProfileOptions,
+        journal: &mut Journal,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Parts> {
+        let mut parts = Parts::new();
+        if let Some(in_place) = &self.in_place {
+            parts.insert(IN_PLACE, in_place.measure(process, device, options, journal, progress)?);
+        }
+        let between = self.neighbours.measure(process, device, options, journal, progress)?;
+        parts.insert(NEIGHBOURS, between);
+        Ok(parts)
     }
-    Ok((sources, gates))
+}
+
+/// The sources that these processes have measured.
+pub(crate) fn sources(processes: &[Parts]) -> Result<BTreeMap<String, Source>> {
+    let mut parts: BTreeMap<&str, Vec<&Part>> = BTreeMap::new();
+    for (name, measured) in processes.iter().flatten() {
+        parts.entry(name).or_default().extend(measured);
+    }
+    parts.into_iter().map(|(name, parts)| Ok((name.to_owned(), source(&parts)?))).collect()
 }
 
 /// Takes a part from the journal, or measures it and keeps it there if it is clean.
@@ -61,7 +81,7 @@ fn part(
 }
 
 /// The summary of all parts' samples.
-fn source(parts: &[Part]) -> Result<Source> {
+fn source(parts: &[&Part]) -> Result<Source> {
     let timing = |what: &str, samples: &[f64]| {
         Timing::of(samples)
             .ok_or_else(|| Error::Runtime(format!("no time was recorded for {what}")))

@@ -59,7 +59,10 @@ fn time_beside(
     let timed = time(device, (&models, &parameters), &anchors, options, journal, progress)?;
     Ok(TimedNetworks {
         networks: timed.networks(genotypes),
-        hygiene: judge(&timed.gates, options)?,
+        hygiene: Hygiene {
+            processes_at_another_speed: timed.elsewhere,
+            ..judge(&timed.gates, options)?
+        },
         reference: timed.reference,
     })
 }

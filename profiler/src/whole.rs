@@ -1,7 +1,5 @@
 //! Whole networks: how long they take side by side, and whether the machine was quiet.
 
-use std::collections::BTreeMap;
-
 use netfit_latency_tables::{NetworkTiming, Reference};
 use netfit_spaces::{Genotype, Network, Random, Space};
 
@@ -12,13 +10,14 @@ use crate::{
     journal::{Journal, Whole},
     levels::Levels,
     protocol::load,
-    samples::{Sample, moments},
-    speed::{Known, Pace, Speed, average, centred, common},
-    weights::weights,
+    samples::moments,
+    views::{ModelTiming, View, paces, timing},
 };
 
 /// How often a disturbed process is measured again in a new one.
 const AGAIN: u64 = 2;
+/// Where the machine was in another state for some processes, others take their place: one more for so many.
+const MORE: usize = 2;
 /// Bytes that the models of one process may take, as far as their parameters tell.
 const MEMORY: u64 = 4 << 30;
 /// What a parameter takes in a runtime, and half as much again: a hundred networks of five million parameters made
@@ -37,28 +36,12 @@ pub(crate) fn truths<'a>(
 pub(crate) struct Timed {
     pub(crate) models: Vec<ModelTiming>,
     pub(crate) reference: Reference,
-    /// One for each process.
+    /// One for each process that counts.
     pub(crate) gates: Vec<Gate>,
-}
-
-/// How long one model takes.
-pub(crate) struct ModelTiming {
-    /// Reference-normalised seconds in each process.
-    pub(crate) processes_s: Vec<f64>,
-    /// How much each process counts.
-    pub(crate) weights: Vec<f64>,
-    /// Raw seconds in each process.
-    pub(crate) raw_s: Vec<f64>,
-    /// Every burst in units of the reference network, the drift taken away.
-    pub(crate) ratios: Vec<f64>,
-}
-
-impl ModelTiming {
-    /// Reference-normalised seconds: the weighted mean over processes.
-    pub(crate) fn seconds(&self) -> f64 {
-        let weighted = self.processes_s.iter().zip(&self.weights).map(|(s, weight)| s * weight);
-        weighted.sum::<f64>() / self.weights.iter().sum::<f64>()
-    }
+    /// Which of the processes count, each as often as it has groups of models.
+    pub(crate) processes: Vec<usize>,
+    /// In how many processes the machine was in another state.
+    pub(crate) elsewhere: usize,
 }
 
 impl Timed {
@@ -77,9 +60,27 @@ impl Timed {
 /// Models that share a process, by their places among all.
 struct Group(Vec<usize>);
 
-/// Times whole models in `options.processes` processes beside the anchors. `parameters` are the models' (for the
-/// memory that they take).
+/// Times whole models in `options.processes` processes beside the anchors, all in one state of the machine as far as it
+/// stays in one: what was measured in another does not count, unless fewer than half of the processes are of the measured
+/// state after half as many again. `parameters` are the models' (for the memory that they take).
 pub(crate) fn time(
+    device: &mut dyn Device,
+    models: (&[Model<'_>], &[u64]),
+    anchors: &Anchors,
+    options: &ProfileOptions,
+    journal: &mut Journal,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Timed> {
+    time_after(&mut |_, _, _, _| Ok(()), device, models, anchors, options, journal, progress)
+}
+
+/// What else is measured before each of the planned processes, which it is told.
+pub(crate) type Before<'a> = dyn FnMut(usize, &mut dyn Device, &mut Journal, &mut dyn FnMut(Progress)) -> Result<()>
+    + 'a;
+
+/// As [`time`], and something else in turn with it.
+pub(crate) fn time_after(
+    before: &mut Before<'_>,
     device: &mut dyn Device,
     (models, parameters): (&[Model<'_>], &[u64]),
     anchors: &Anchors,
@@ -90,28 +91,37 @@ pub(crate) fn time(
     let groups = groups(parameters);
     // Where all models share a process, they tie the processes together by themselves.
     let alone = groups.len() == 1 && anchors.known_s.is_none();
-    let beside = if alone { 1 } else { anchors.networks.len() };
-    let mut sittings: Vec<(Vec<usize>, Whole, Levels)> = Vec::new();
-    for process in 0..options.processes {
-        for (number, group) in groups.iter().enumerate() {
-            let sitting = number + process * groups.len();
-            let label = format!("{} of {}", sitting + 1, options.processes * groups.len());
-            let mut loaded: Vec<Model<'_>> =
-                anchors.networks[..beside].iter().map(Model::Network).collect();
-            loaded.extend(group.0.iter().map(|&model| models[model]));
-            let whole = sit(device, &loaded, (sitting, &label), options, journal, progress)?;
-            let places = (0..beside).chain(group.0.iter().map(|&model| beside + model)).collect();
-            let split = Levels::of(&moments(&whole.samples), loaded.len());
-            sittings.push((places, whole, split));
-        }
-    }
-    let anchored = anchors.networks[..beside].iter().map(|network| network.parameters().0);
+    let beside = &anchors.networks[..if alone { 1 } else { anchors.networks.len() }];
+    let anchored = beside.iter().map(|network| network.parameters().0);
     let parameters: Vec<f64> =
         anchored.chain(parameters.iter().copied()).map(|count| count as f64).collect();
-    let views: Vec<View<'_>> = sittings
-        .iter()
-        .map(|(places, whole, split)| View { places, parameters: &parameters, whole, split })
-        .collect();
+    let mut views: Vec<View<'_>> = Vec::new();
+    for process in 0..options.processes + options.processes.div_ceil(MORE) {
+        if process < options.processes {
+            before(process, device, journal, progress)?;
+        }
+        for (number, group) in groups.iter().enumerate() {
+            if anchors.states(&views, options).count(&views, number) >= options.processes {
+                continue;
+            }
+            let sitting = number + process * groups.len();
+            let label = label(sitting, options.processes * groups.len());
+            let mut loaded: Vec<Model<'_>> = beside.iter().map(Model::Network).collect();
+            loaded.extend(group.0.iter().map(|&model| models[model]));
+            let whole = sit(device, &loaded, (sitting, &label), options, journal, progress)?;
+            let split = Levels::of(&moments(&whole.samples), loaded.len());
+            let own = group.0.iter().map(|&model| beside.len() + model);
+            let places = (0..beside.len()).chain(own).collect();
+            views.push(View { process, group: number, places, parameters: &parameters, whole, split });
+        }
+    }
+    let states = anchors.states(&views, options);
+    let elsewhere = states.measured.iter().filter(|measured| !**measured).count();
+    let least = options.processes.div_ceil(2);
+    if (0..groups.len()).all(|group| states.count(&views, group) >= least) {
+        let mut measured = states.measured.into_iter();
+        views.retain(|_| measured.next().unwrap_or_default());
+    }
     let (paces, weights) = paces(&views, anchors.known_s.as_deref());
     let timing = |reference_s, place| timing(&views, (&paces, &weights), reference_s, place);
     let reference = timing(1.0, 0);
@@ -120,14 +130,24 @@ pub(crate) fn time(
         None => reference.seconds(),
     };
     Ok(Timed {
-        models: (0..models.len()).map(|model| timing(reference_s, beside + model)).collect(),
+        models: (0..models.len()).map(|model| timing(reference_s, beside.len() + model)).collect(),
         reference: Reference {
             network: anchors.networks[0].text(),
             median_s: reference_s,
             processes_s: reference.raw_s,
         },
         gates: views.iter().map(|view| view.whole.gate.clone()).collect(),
+        processes: views.iter().map(|view| view.process).collect(),
+        elsewhere,
     })
+}
+
+/// Which sitting of how many this is, for people.
+fn label(sitting: usize, planned: usize) -> String {
+    if sitting < planned {
+        return format!("{} of {planned}", sitting + 1);
+    }
+    format!("{} since the machine's speed has changed", sitting + 1)
 }
 
 /// Loads models into a fresh process and times them side by side; a sitting that the journal has is not repeated. One that
@@ -196,99 +216,6 @@ fn groups(parameters: &[u64]) -> Vec<Group> {
     (0..count).map(|first| Group((first..parameters.len()).step_by(count).collect())).collect()
 }
 
-/// A sitting, and which of all models its own are.
-struct View<'a> {
-    places: &'a [usize],
-    /// Of all models, by their places.
-    parameters: &'a [f64],
-    whole: &'a Whole,
-    split: &'a Levels,
-}
-
-impl View<'_> {
-    /// The level of the model at that place; none where it is not of this sitting.
-    fn level(&self, place: usize) -> Option<f64> {
-        let own = self.places.iter().position(|&known| known == place)?;
-        Some(self.split.models[own])
-    }
-
-    /// Logarithms of the normalised seconds of its models, by their places.
-    fn normalised(&self, pace: Pace) -> BTreeMap<usize, f64> {
-        let levels = self.places.iter().zip(&self.split.models);
-        let normalised = |(place, level): (&usize, &f64)| {
-            (*place, pace.normalised(level.exp(), self.parameters[*place]).ln())
-        };
-        levels.map(normalised).collect()
-    }
-}
-
-/// The pace of each sitting, and how much it counts: by its first models where these are anchors whose normalised seconds
-/// are known, else by the models that all sittings share, for which the average sitting is the measure.
-fn paces(views: &[View<'_>], known_s: Option<&[f64]>) -> (Vec<Pace>, Vec<f64>) {
-    let everywhere = |place: &usize| views.iter().all(|view| view.places.contains(place));
-    let shared: Vec<usize> = match known_s {
-        Some(known_s) => (0..known_s.len()).collect(),
-        None => views[0].places.iter().copied().filter(everywhere).collect(),
-    };
-    let levels = |view: &View<'_>| shared.iter().filter_map(|&place| view.level(place)).collect();
-    let levels: Vec<Vec<f64>> = views.iter().map(levels).collect();
-    let average_s = known_s.map_or_else(|| average(&levels), <[f64]>::to_vec);
-    let known = |(&seconds, &place)| Known { seconds, parameters: views[0].parameters[place] };
-    let known: Vec<Known> = average_s.iter().zip(&shared).map(known).collect();
-    let own = |levels: &Vec<f64>| {
-        let here_s: Vec<f64> = levels.iter().map(|level| level.exp()).collect();
-        Pace::alone(Speed::of(&known, &here_s))
-    };
-    let own: Vec<Pace> = levels.iter().map(own).collect();
-    let normalised: Vec<BTreeMap<usize, f64>> =
-        views.iter().zip(&own).map(|(view, pace)| view.normalised(*pace)).collect();
-    let weights = weights(&normalised);
-    let mean_s = means(&normalised, &weights, &shared);
-    let common = match known_s {
-        Some(_) => common(&known, &mean_s),
-        None => centred(Speed::proportional(1.0), &known, &mean_s),
-    };
-    (own.into_iter().map(|pace| Pace { common, ..pace }).collect(), weights)
-}
-
-/// Of each of these models, which all sittings have, the weighted mean of its seconds.
-fn means(sittings: &[BTreeMap<usize, f64>], weights: &[f64], places: &[usize]) -> Vec<f64> {
-    let total: f64 = weights.iter().sum();
-    let mean = |place: &usize| {
-        let weighted = sittings.iter().zip(weights).map(|(levels, w)| w * levels[place].exp());
-        weighted.sum::<f64>() / total
-    };
-    places.iter().map(mean).collect()
-}
-
-fn timing(
-    views: &[View<'_>],
-    (paces, weights): (&[Pace], &[f64]),
-    reference_s: f64,
-    place: usize,
-) -> ModelTiming {
-    let mut timing = ModelTiming {
-        processes_s: Vec::new(),
-        weights: Vec::new(),
-        raw_s: Vec::new(),
-        ratios: Vec::new(),
-    };
-    for ((view, pace), weight) in views.iter().zip(paces).zip(weights) {
-        let Some(level) = view.level(place) else { continue };
-        let normalised = |seconds| pace.normalised(seconds, view.parameters[place]);
-        timing.processes_s.push(normalised(level.exp()));
-        timing.weights.push(*weight);
-        timing.raw_s.push(level.exp());
-        let bursts = view.whole.samples.iter().zip(&view.split.drifts);
-        let ratio = |(sample, drift): (&Sample, &f64)| {
-            (view.places[sample.model] == place)
-                .then(|| normalised(sample.seconds / drift.exp()) / reference_s)
-        };
-        timing.ratios.extend(bursts.filter_map(ratio));
-    }
-    timing
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -296,34 +223,6 @@ mod tests {
 
     use super::*;
     use crate::{BlockTimes, Burst, FakeDevice, Ran};
-
-    /// Normalised seconds of five models that two groups have measured; both have places 0 and 1.
-    fn timed(known_s: Option<&[f64]>) -> Vec<f64> {
-        let levels = |seconds: &[f64]| Levels {
-            models: seconds.iter().map(|seconds: &f64| seconds.ln()).collect(),
-            drifts: Vec::new(),
-            residuals: Vec::new(),
-        };
-        let whole = Whole { samples: Vec::new(), gate: Gate::default() };
-        let (first, second) = (levels(&[1.0, 2.0, 3.0]), levels(&[1.5, 3.0, 6.0, 7.5]));
-        let views = [
-            View { places: &[0, 1, 2], parameters: &[1.0; 5], whole: &whole, split: &first },
-            View { places: &[0, 1, 3, 4], parameters: &[1.0; 5], whole: &whole, split: &second },
-        ];
-        let (paces, _) = paces(&views, known_s);
-        (0..5).map(|place| timing(&views, (&paces, &[1.0; 2]), 1.0, place).processes_s[0]).collect()
-    }
-
-    #[test]
-    fn groups_are_tied_together_by_what_they_share_or_what_is_known() {
-        let found = timed(None);
-        assert!(
-            (0..5).all(|n| (found[n] / found[0] / (n + 1) as f64 - 1.0).abs() < 1e-9),
-            "{found:?}"
-        );
-        let found = timed(Some(&[10.0, 20.0]));
-        assert!((0..5).all(|n| (found[n] / (10 * (n + 1)) as f64 - 1.0).abs() < 1e-9), "{found:?}");
-    }
 
     /// A fake device beside which others run until its process was started so often.
     struct LoadedUntil(FakeDevice, usize, usize);
@@ -372,6 +271,36 @@ mod tests {
         let (refused, processes) = time(usize::MAX);
         assert_eq!(processes, 3);
         assert!(matches!(refused, Err(Error::Disturbed { .. })));
+    }
+
+    #[test]
+    fn what_was_measured_in_another_state_is_measured_again_and_does_not_count() {
+        let space = Space::preset("nas-bench-macro").unwrap();
+        let network = space.network(&space.smallest());
+        let options = ProfileOptions { processes: 4, ..ProfileOptions::default() };
+        // How many processes count, and how many were in another state.
+        let processes = |slow: &[usize], anchors: &Anchors| {
+            let mut device = FakeDevice::new(0);
+            device.states = slow.iter().map(|&process| (process..process + 1, 2.0)).collect();
+            let (models, journal) = ([Model::Network(&network)], &mut Journal::none());
+            let timed =
+                time(&mut device, (&models, &[1]), anchors, &options, journal, &mut |_| {});
+            let timed = timed.unwrap();
+            let error = timed.models[0].seconds() / device.network_s(&network) - 1.0;
+            assert!(error.abs() < 1e-9, "{error}");
+            (timed.processes, timed.elsewhere)
+        };
+        let unknown = Anchors::new(&space);
+        assert_eq!(processes(&[1], &unknown), (vec![0, 2, 3, 4], 1));
+        // Of states with as many processes the fastest counts.
+        assert_eq!(processes(&[0, 1, 4], &unknown), (vec![2, 3, 5], 3));
+        let fake = FakeDevice::new(0);
+        let known_s = unknown.networks.iter().map(|network| fake.network_s(network)).collect();
+        let known = Anchors { known_s: Some(known_s), ..Anchors::new(&space) };
+        assert_eq!(processes(&[0, 1, 3, 5], &known), (vec![2, 4], 4));
+        // Nothing is lost where the machine does not come back.
+        assert_eq!(processes(&[0, 1, 2, 3, 4, 5], &known), ((0..6).collect(), 6));
+        assert_eq!(processes(&[0, 1], &Anchors { any_speed: true, ..known }), ((0..4).collect(), 0));
     }
 
     #[test]

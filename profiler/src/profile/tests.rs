@@ -168,6 +168,26 @@ fn a_load_that_passes_leaves_no_trace() {
     assert!(loaded <= 1.3 * quiet, "{loaded} {quiet}");
 }
 
+/// Blocks, too, are those of the processes that count.
+#[test]
+fn a_table_is_of_one_state_of_the_machine() {
+    let mut device = FakeDevice::new(0);
+    // The second of five processes: blocks in place, between neighbours, and whole networks.
+    device.states = vec![(3..6, 1.6)];
+    let changed = table(&mut device, &options()).unwrap();
+    assert_eq!(changed.hygiene.processes_at_another_speed, 1);
+    assert_eq!(changed.reference.processes_s.len(), 5);
+    let steady = table(&mut FakeDevice::new(0), &options()).unwrap();
+    assert!((changed.reference.median_s / steady.reference.median_s - 1.0).abs() < 1e-9);
+    for (name, source) in &steady.sources {
+        for (block, entry) in &source.entries {
+            let found = &changed.sources[name].entries[block].timing;
+            assert!((found.mean_s / entry.timing.mean_s - 1.0).abs() < 1e-9, "{block}");
+            assert_eq!(5 * found.samples, 4 * entry.timing.samples, "{block}");
+        }
+    }
+}
+
 #[test]
 fn percentiles_are_predicted_with_an_error_of_their_own() {
     let space = Space::preset("ofa-28").unwrap();

@@ -17,18 +17,25 @@ const MOST_PASSES: usize = 6;
 /// Timed calls of a burst: a record grows with each, so their number is fixed.
 const CALLS: usize = 3;
 
-pub(super) fn measure(
-    space: &Space,
-    device: &mut dyn Device,
-    options: &ProfileOptions,
-    journal: &mut Journal,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Vec<Part>> {
-    let covering: Vec<Network> =
-        space.covering().iter().map(|genotype| space.network(genotype)).collect();
-    let groups: Vec<&[Network]> = covering.chunks(TOGETHER).collect();
-    let mut parts = Vec::new();
-    for process in 0..options.processes {
+/// Networks that together hold every block.
+pub(super) struct InPlace(Vec<Network>);
+
+impl InPlace {
+    pub(super) fn of(space: &Space) -> Self {
+        Self(space.covering().iter().map(|genotype| space.network(genotype)).collect())
+    }
+
+    /// A part for each group of these networks.
+    pub(super) fn measure(
+        &self,
+        process: usize,
+        device: &mut dyn Device,
+        options: &ProfileOptions,
+        journal: &mut Journal,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Vec<Part>> {
+        let groups: Vec<&[Network]> = self.0.chunks(TOGETHER).collect();
+        let mut parts = Vec::new();
         for (number, group) in groups.iter().enumerate() {
             let number = process * groups.len() + number;
             let stage = format!("{IN_PLACE} {number}");
@@ -43,8 +50,8 @@ pub(super) fn measure(
                 record(group, device, options, &mut random, &mut told)
             })?);
         }
+        Ok(parts)
     }
-    Ok(parts)
 }
 
 /// One process: passes over the networks, then their records.

@@ -23,33 +23,37 @@ const VISITS: (usize, usize) = (8, 32);
 /// Relative standard error of a block's time at which no more visits are made.
 const PRECISION: f64 = 0.02;
 
-pub(super) fn measure(
-    space: &Space,
-    device: &mut dyn Device,
-    options: &ProfileOptions,
-    journal: &mut Journal,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Vec<Part>> {
-    let blocks: Vec<(Block, Sides)> = space
-        .distinct_blocks()
-        .into_iter()
-        .map(|block| {
+/// Every block of a space, and which neighbours it has.
+pub(super) struct Neighbours(Vec<(Block, Sides)>);
+
+impl Neighbours {
+    pub(super) fn of(space: &Space) -> Self {
+        let sides = |block: Block| {
             let sides = Sides::of(space, &block);
             (block, sides)
-        })
-        .collect();
-    let mut parts = Vec::new();
-    for process in 0..options.processes {
+        };
+        Self(space.distinct_blocks().into_iter().map(sides).collect())
+    }
+
+    /// A part.
+    pub(super) fn measure(
+        &self,
+        process: usize,
+        device: &mut dyn Device,
+        options: &ProfileOptions,
+        journal: &mut Journal,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Vec<Part>> {
         let stage = format!("{NEIGHBOURS} {process}");
         let mut random = Random::at(options.seed, "order of blocks", &[process as u64]);
         let label =
             format!("blocks between neighbours, process {} of {}", process + 1, options.processes);
         let mut told = |done: usize, of: usize| progress(Progress::new(label.clone(), done, of));
-        parts.push(part(&stage, options, journal, || {
-            visit(&blocks, device, options, &mut random, &mut told)
-        })?);
+        let part = part(&stage, options, journal, || {
+            visit(&self.0, device, options, &mut random, &mut told)
+        })?;
+        Ok(vec![part])
     }
-    Ok(parts)
 }
 
 /// Which neighbours a block has: images have no channels to spare before a network's first block, and nothing follows
