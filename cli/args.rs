@@ -15,7 +15,7 @@ pub(crate) use self::compare::{Compare, CompareSearch};
 pub(crate) use self::predictor::{
     Known, PredictorArgs, PredictorCommand, PredictorEvaluate, PredictorFit,
 };
-pub(crate) use self::search::{Search, StrategyName};
+pub(crate) use self::search::Search;
 pub(crate) use self::table::{
     Table, TableCommand, TableDiffer, TableMerge, TablePredict, TableShow,
 };

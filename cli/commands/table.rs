@@ -128,6 +128,14 @@ fn correction(correction: &Correction) -> String {
             kernel(*kernel_s),
             factors.len()
         ),
+        Correction::Bent { base, bend } => format!(
+            "{}; bent by {:+.3} ({} of {} become {})",
+            self::correction(base),
+            bend.strength,
+            format::seconds(bend.most_s),
+            format::seconds(bend.middle_s),
+            format::seconds(bend.at(bend.most_s)),
+        ),
         // The library may learn others.
         other => other.name().to_owned(),
     }

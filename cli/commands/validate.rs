@@ -101,7 +101,9 @@ fn print(table: &LatencyTable, validation: &Validation, timed: &TimedNetworks) -
         now.join(" and ")
     ))?;
     if let Some(told) = another_speed(&timed.hygiene) {
-        output::text(&format!("{told} than in the table; these do not count, unless most are like that"))?;
+        output::text(&format!(
+            "{told} than in the table; these do not count, unless most are like that"
+        ))?;
     }
     if timed.hygiene.verdict == Verdict::NoiseAccepted {
         output::text(

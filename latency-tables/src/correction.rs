@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use netfit_spaces::Block;
 use serde::{Deserialize, Serialize};
 
-use crate::{Entry, regression};
+use crate::{Bend, Entry, regression};
 
 /// `intercept_s + slope * x`.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
@@ -64,8 +64,15 @@ pub enum Correction {
         /// Seconds for each parameter.
         parameter_s: f64,
     },
+    /// One of the above, bent: `base + strength * (base - middle_s)^2 / middle_s`.
+    Bent {
+        /// The linear part.
+        base: Box<Self>,
+        /// What becomes of it.
+        bend: Bend,
+    },
     /// `intercept_s + sum over blocks of factor * (slope * seconds + kernel_s * kernels + parameter_s * parameters)`: one
-    /// of the above with a factor near 1 for each block, by ridge regression of what it leaves.
+    /// of the first three with a factor near 1 for each block, by ridge regression of what it leaves.
     Ridge {
         /// Seconds of a network without blocks.
         intercept_s: f64,
@@ -90,11 +97,12 @@ impl Correction {
             Self::Affine(_) => 2,
             Self::Recorded { .. } => 3,
             Self::Memory { .. } => 4,
-            Self::Ridge { factors, .. } => 5 + factors.len(),
+            Self::Bent { base, .. } => base.coefficients() + 1,
+            Self::Ridge { factors, .. } => 6 + factors.len(),
         }
     }
 
-    /// Calibrated seconds that the block of this line adds to a network.
+    /// Calibrated seconds that the block of this line adds to a network's sum.
     pub fn block(&self, line: &str, entry: &Entry) -> f64 {
         let (seconds, kernels) = (entry.timing.mean_s, entry.kernels);
         match self {
@@ -103,6 +111,7 @@ impl Correction {
             Self::Memory { slope, kernel_s, parameter_s, .. } => {
                 slope * seconds + kernel_s * kernels + parameter_s * parameters(line)
             }
+            Self::Bent { base, .. } => base.block(line, entry),
             Self::Ridge { slope, kernel_s, parameter_s, factors, .. } => {
                 let factor = factors.get(line).copied().unwrap_or(1.0);
                 let parameters = if *parameter_s == 0.0 { 0.0 } else { parameters(line) };
@@ -115,18 +124,38 @@ impl Correction {
     pub fn constant_s(&self) -> f64 {
         match self {
             Self::Affine(line) => line.intercept_s,
+            Self::Bent { base, .. } => base.constant_s(),
             Self::Recorded { intercept_s, .. }
             | Self::Memory { intercept_s, .. }
             | Self::Ridge { intercept_s, .. } => *intercept_s,
         }
     }
 
-    /// The kind, as it is written in a table.
+    /// What the sum of [`Self::constant_s`] and of all blocks' seconds goes through to become a latency; none where it is
+    /// the latency.
+    pub fn bend(&self) -> Option<Bend> {
+        match self {
+            Self::Bent { bend, .. } => Some(*bend),
+            _ => None,
+        }
+    }
+
+    /// The latency of a network with this sum.
+    pub fn latency(&self, sum_s: f64) -> f64 {
+        self.bend().map_or(sum_s, |bend| bend.at(sum_s))
+    }
+
+    /// The name in a table's list of candidates.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Affine(_) => "affine",
             Self::Recorded { .. } => "recorded",
             Self::Memory { .. } => "memory",
+            Self::Bent { base, .. } => match **base {
+                Self::Recorded { .. } => "recorded, bent",
+                Self::Memory { .. } => "memory, bent",
+                _ => "affine, bent",
+            },
             Self::Ridge { .. } => "ridge",
         }
     }
@@ -135,6 +164,7 @@ impl Correction {
         match self {
             Self::Affine(line) => line.slope > 0.0,
             Self::Recorded { slope, .. } | Self::Memory { slope, .. } => *slope > 0.0,
+            Self::Bent { base, bend } => base.rises() && bend.rises(),
             Self::Ridge { slope, factors, .. } => {
                 *slope > 0.0 && factors.values().all(|factor| *factor > 0.0)
             }

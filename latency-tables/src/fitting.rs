@@ -3,7 +3,7 @@
 use netfit_spaces::{Block, Network};
 
 use crate::{
-    Affine, Correction, Source,
+    Affine, Correction, Source, bend,
     calibration::choose,
     regression::{self, leave_one_out},
     ridge::{self, Blocks},
@@ -51,36 +51,47 @@ impl Columns {
     /// Every correction, the simplest first.
     pub(crate) fn fits(&self, measured: &[f64]) -> Vec<Fitted> {
         let all = [&self.ones[..], &self.sums, &self.kernels, &self.parameters];
-        let line = Affine::fit(&self.sums, measured).map(Correction::Affine);
-        let recorded = regression::fit(&all[..3], measured).map(|found| Correction::Recorded {
-            intercept_s: found[0],
-            slope: found[1],
-            kernel_s: found[2],
-        });
-        let memory = regression::fit(&all, measured).map(|found| Correction::Memory {
-            intercept_s: found[0],
-            slope: found[1],
-            kernel_s: found[2],
-            parameter_s: found[3],
-        });
-        let with = |correction: Option<Correction>, columns: &[&[f64]]| {
-            let correction = correction.filter(Correction::rises)?;
-            // A space of one latency has no line to leave points out of.
-            let predicted = leave_one_out(columns, measured)
-                .or_else(|| leave_one_out(&[&self.sums], measured))?;
-            Some(Fitted { correction, predicted })
-        };
-        let plain = [(line, 2), (recorded, 3), (memory, 4)];
-        let mut fitted: Vec<Fitted> = plain
-            .into_iter()
-            .filter_map(|(correction, count)| with(correction, &all[..count]))
-            .collect();
+        let mut fitted: Vec<Fitted> =
+            (2..=4).filter_map(|count| self.straight(&all[..count], measured)).collect();
         let errors = fitted.iter().map(|one| (&one.correction, rmspe(&one.predicted, measured)));
         let base = choose(errors).map_or(2, |place| fitted[place].correction.coefficients());
+        fitted.extend((2..=4).filter_map(|count| bent(&all[..count], measured)));
         let ridge = ridge::fit(&self.blocks, &all[..base], measured);
         fitted.extend(ridge.filter(|one| one.correction.rises()));
         fitted
     }
+
+    fn straight(&self, columns: &[&[f64]], measured: &[f64]) -> Option<Fitted> {
+        let correction = match columns.len() {
+            2 => Correction::Affine(Affine::fit(&self.sums, measured)?),
+            _ => linear(&regression::fit(columns, measured)?)?,
+        };
+        // A space of one latency has no line to leave points out of.
+        let predicted =
+            leave_one_out(columns, measured).or_else(|| leave_one_out(&[&self.sums], measured))?;
+        correction.rises().then_some(Fitted { correction, predicted })
+    }
+}
+
+/// The correction of these coefficients: of 1, of seconds, perhaps of kernels, perhaps of parameters.
+fn linear(coefficients: &[f64]) -> Option<Correction> {
+    match *coefficients {
+        [intercept_s, slope] => Some(Correction::Affine(Affine { intercept_s, slope })),
+        [intercept_s, slope, kernel_s] => {
+            Some(Correction::Recorded { intercept_s, slope, kernel_s })
+        }
+        [intercept_s, slope, kernel_s, parameter_s] => {
+            Some(Correction::Memory { intercept_s, slope, kernel_s, parameter_s })
+        }
+        _ => None,
+    }
+}
+
+fn bent(columns: &[&[f64]], measured: &[f64]) -> Option<Fitted> {
+    let (coefficients, bend) = bend::fit(columns, measured)?;
+    let correction = Correction::Bent { base: Box::new(linear(&coefficients)?), bend };
+    let predicted = bend::leave_one_out(columns, measured)?;
+    correction.rises().then_some(Fitted { correction, predicted })
 }
 
 #[cfg(test)]
@@ -117,7 +128,7 @@ mod tests {
             let measured: Vec<f64> = networks.iter().map(|(_, seconds)| *seconds).collect();
             let fitted = Columns::of(&source, &networks).unwrap().fits(&measured);
             let names: Vec<&str> = fitted.iter().map(|fitted| fitted.correction.name()).collect();
-            assert_eq!(names, ["affine", "recorded", "memory"]);
+            assert_eq!(names[..3], ["affine", "recorded", "memory"]);
             let errors: Vec<f64> =
                 fitted.iter().map(|fitted| rmspe(&fitted.predicted, &measured)).collect();
             assert!(errors[2] < 1e-9 && errors[1] > 1e-4 && errors[0] > 1e-4, "{errors:?}");
@@ -138,5 +149,31 @@ mod tests {
             let whole = sum + fitted[2].correction.constant_s();
             assert!((whole / measured[0] - 1.0).abs() < 1e-9);
         }
+    }
+    #[test]
+    fn networks_that_outgrow_the_caches_are_bent() {
+        let (source, mut networks) = planted(-2e-11);
+        let middle_s = 2.0 * networks.iter().map(|(_, s)| *s).sum::<f64>() / 24.0;
+        let bend = crate::Bend { strength: 0.4, middle_s, least_s: 0.0, most_s: 1.0 };
+        for (_, seconds) in &mut networks {
+            *seconds = bend.at(2.0 * *seconds);
+        }
+        let measured: Vec<f64> = networks.iter().map(|(_, seconds)| *seconds).collect();
+        let fitted = Columns::of(&source, &networks).unwrap().fits(&measured);
+        let of = |name: &str| fitted.iter().find(|one| one.correction.name() == name).unwrap();
+        let error = |name| rmspe(&of(name).predicted, &measured);
+        // A network beyond the others is predicted by a tangent.
+        assert!(error("memory, bent") < 0.1 * error("memory"));
+        let bent = &of("memory, bent").correction;
+        for (network, seconds) in &networks {
+            let block = |block: &Block| {
+                let line = block.to_string();
+                bent.block(&line, &source.entries[&line])
+            };
+            let sum_s = bent.constant_s() + network.blocks().iter().map(block).sum::<f64>();
+            assert!((bent.latency(sum_s) / seconds - 1.0).abs() < 1e-6, "{bent:?}");
+        }
+        let text = serde_json::to_string(bent).unwrap();
+        assert_eq!(serde_json::from_str::<Correction>(&text).unwrap(), *bent);
     }
 }

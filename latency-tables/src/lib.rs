@@ -21,6 +21,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod bend;
 mod calibration;
 mod correction;
 mod csv;
@@ -41,6 +42,7 @@ mod tails;
 mod timing;
 mod validation;
 
+pub use bend::Bend;
 pub use calibration::{COVERAGE, Calibration, Candidate, LEAST_NETWORKS};
 pub use correction::{Affine, Correction};
 pub use diff::{BlockDiff, FieldDiff, TableDiff};

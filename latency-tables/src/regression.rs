@@ -36,7 +36,6 @@ pub(crate) fn leave_one_out(columns: &[&[f64]], y: &[f64]) -> Option<Vec<f64>> {
 
 /// For each row the coefficients of the fit to all others.
 pub(crate) fn fits_without_one(columns: &[&[f64]], y: &[f64]) -> Option<Vec<Vec<f64>>> {
-    let without = |values: &[f64], i: usize| [&values[..i], &values[i + 1..]].concat();
     (0..y.len())
         .map(|i| {
             let rest: Vec<Vec<f64>> = columns.iter().map(|column| without(column, i)).collect();
@@ -44,6 +43,11 @@ pub(crate) fn fits_without_one(columns: &[&[f64]], y: &[f64]) -> Option<Vec<Vec<
             fit(&rest, &without(y, i))
         })
         .collect()
+}
+
+/// All values but that one.
+pub(crate) fn without(values: &[f64], i: usize) -> Vec<f64> {
+    [&values[..i], &values[i + 1..]].concat()
 }
 
 /// Weighted least squares of the relative error by the normal equations, on columns scaled to a length of 1.

@@ -116,7 +116,7 @@ impl LatencyTable {
             let line = block.to_string();
             seconds += self.entry(&line).ok_or_else(|| self.missing(&line))?;
         }
-        Ok(self.latency(seconds))
+        Ok(self.latency(self.calibration.correction.latency(seconds)))
     }
 
     /// The latency whose median is `median_s`, with the table's interval around it.
@@ -143,8 +143,8 @@ impl LatencyTable {
             .map(|(line, entry)| (line.as_str(), entry))
     }
 
-    /// Calibrated seconds that a block adds to a network; none where it has no entry. A network's latency is
-    /// [`Self::constant_s`] and the sum over its blocks.
+    /// Calibrated seconds that a block adds to a network's sum; none where it has no entry. A network's latency is that of
+    /// [`Self::constant_s`] and the sum over its blocks ([`crate::Correction::latency`]).
     pub fn entry(&self, line: &str) -> Option<f64> {
         let entry = self.sources.get(&self.calibration.source)?.entries.get(line)?;
         Some(self.calibration.correction.block(line, entry))

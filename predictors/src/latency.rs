@@ -1,6 +1,6 @@
 //! What times genotypes.
 
-use netfit_latency_tables::{Affine, Latency, LatencyTable};
+use netfit_latency_tables::{Affine, Bend, Latency, LatencyTable};
 use netfit_spaces::{Genotype, Space};
 
 use crate::{BlockSums, Error, Result};
@@ -17,11 +17,16 @@ pub trait LatencyModel: Sync {
     fn fastest(&self) -> (Genotype, Latency);
 }
 
-/// A latency table as an index by choice: `constant + sum of the blocks' seconds`, with the table's relative interval.
+/// A latency table as an index by choice: `constant + sum of the blocks' seconds`, bent and scaled as the table says, with
+/// the table's relative interval.
 #[derive(Clone, Debug)]
 pub struct TableLatency {
     sums: BlockSums,
     constant_s: f64,
+    /// What the sum goes through first, if through anything.
+    bend: Option<Bend>,
+    /// Of the table's median the latency.
+    line: Affine,
     /// The latency of one second; a table's interval is relative.
     second: Latency,
 }
@@ -35,8 +40,7 @@ impl TableLatency {
         Self::of_line(space, table, Affine { intercept_s: 0.0, slope: 1.0 }, table.latency(1.0))
     }
 
-    /// An index of a percentile of single calls, 50 for the median. A percentile is an affine function of the median:
-    /// it goes into the index, so that a look-up costs the same.
+    /// An index of a percentile of single calls, 50 for the median. A percentile is an affine function of the median.
     ///
     /// # Errors
     /// As [`Self::new`], and a percentile that the table does not predict.
@@ -58,10 +62,10 @@ impl TableLatency {
     fn of_line(space: &Space, table: &LatencyTable, line: Affine, second: Latency) -> Result<Self> {
         let sums = BlockSums::new(space, |block| {
             let text = block.to_string();
-            let seconds = table.entry(&text).ok_or_else(|| table.missing(&text))?;
-            Ok(line.slope * seconds)
+            Ok(table.entry(&text).ok_or_else(|| table.missing(&text))?)
         })?;
-        let model = Self { sums, constant_s: line.at(table.constant_s()), second };
+        let bend = table.calibration.correction.bend();
+        let model = Self { sums, constant_s: table.constant_s(), bend, line, second };
         let (genotype, fastest) = model.fastest();
         if fastest.median_s > 0.0 && fastest.high_s.is_finite() {
             return Ok(model);
@@ -73,16 +77,23 @@ impl TableLatency {
         Err(Error::Latency { space: space.name().to_owned(), reason })
     }
 
-    /// The median as what is fixed and what each option of each choice adds, in seconds and in a genotype's order; none
-    /// where something else is chosen than one of a layer's listed ops. Exact: every correction of a table adds up over
-    /// blocks.
-    pub fn by_choice(&self) -> Option<(f64, Vec<Vec<f64>>)> {
-        let (fixed_s, options_s) = self.sums.by_choice()?;
-        Some((self.constant_s + fixed_s, options_s))
+    /// The latency as what is fixed and what each option of each choice adds, in seconds and in a genotype's order; none
+    /// where something else is chosen than one of a layer's listed ops. Exact where the table's correction is not bent,
+    /// otherwise the tangent at networks of `near_s` seconds.
+    pub fn by_choice(&self, near_s: f64) -> Option<(f64, Vec<Vec<f64>>)> {
+        let (fixed, mut options) = self.sums.by_choice()?;
+        let near = (near_s - self.line.intercept_s) / self.line.slope;
+        let (near, slope) = match self.bend {
+            Some(bend) => (bend.sum_of(near), bend.slope(bend.sum_of(near)) * self.line.slope),
+            None => (near, self.line.slope),
+        };
+        options.iter_mut().flatten().for_each(|seconds| *seconds *= slope);
+        Some((near_s + slope * (self.constant_s + fixed - near), options))
     }
 
     fn of_sum(&self, sum_s: f64) -> Latency {
-        let median_s = self.constant_s + sum_s;
+        let sum_s = self.constant_s + sum_s;
+        let median_s = self.line.at(self.bend.map_or(sum_s, |bend| bend.at(sum_s)));
         Latency {
             median_s,
             low_s: median_s * self.second.low_s,
@@ -109,7 +120,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use netfit_latency_tables::{
-        Calibration, Entry, Fingerprint, Hygiene, Reference, Source, Tail, Timing, Verdict,
+        Calibration, Correction, Entry, Fingerprint, Hygiene, Reference, Source, Tail, Timing,
+        Verdict,
     };
     use netfit_spaces::Random;
 
@@ -178,40 +190,75 @@ mod tests {
         }
     }
 
+    fn same(found: Latency, expected: Latency) {
+        for (a, b) in [
+            (found.median_s, expected.median_s),
+            (found.low_s, expected.low_s),
+            (found.high_s, expected.high_s),
+            (found.relative, expected.relative),
+        ] {
+            assert!((a / b - 1.0).abs() < 1e-12, "{found:?} against {expected:?}");
+        }
+    }
+
+    /// The table with its correction bent, around a network's latency.
+    fn bent(table: &LatencyTable, middle_s: f64) -> LatencyTable {
+        let bend =
+            Bend { strength: 0.3, middle_s, least_s: 0.7 * middle_s, most_s: 1.2 * middle_s };
+        let base = Box::new(table.calibration.correction.clone());
+        let mut bent = table.clone();
+        bent.calibration.correction = Correction::Bent { base, bend };
+        bent
+    }
+
     #[test]
     fn the_index_agrees_with_the_tables_own_prediction() {
         for preset in ["ofa-28", "nas-bench-macro", "proxyless-28"] {
             let space = Space::preset(preset).unwrap();
             let mut table = table(&space);
             table.calibration.interval = 0.03;
-            let model = TableLatency::new(&space, &table).unwrap();
             let mut random = Random::new(2, "networks");
             let genotypes: Vec<_> = (0..40).map(|_| space.sample(&mut random)).collect();
-            for genotype in &genotypes {
-                let found = model.latency(genotype);
-                let expected = table.predict(&space.network(genotype)).unwrap();
-                for (a, b) in [
-                    (found.median_s, expected.median_s),
-                    (found.low_s, expected.low_s),
-                    (found.high_s, expected.high_s),
-                    (found.relative, expected.relative),
-                ] {
-                    assert!((a / b - 1.0).abs() < 1e-12, "{genotype}: {a} against {b}");
+            let middle_s = table.predict(&space.network(&genotypes[0])).unwrap().median_s;
+            for table in [bent(&table, middle_s), table] {
+                let model = TableLatency::new(&space, &table).unwrap();
+                for genotype in &genotypes {
+                    let expected = table.predict(&space.network(genotype)).unwrap();
+                    same(model.latency(genotype), expected);
                 }
-            }
-            assert_eq!(model.fastest().0, space.smallest());
-            let Some((fixed_s, options_s)) = model.by_choice() else {
-                assert_eq!(preset, "ofa-28");
-                continue;
-            };
-            for genotype in &genotypes {
-                let chosen = genotype.values().iter().zip(&options_s);
-                let sum_s =
-                    chosen.map(|(&value, options)| options[usize::from(value)]).sum::<f64>();
-                let expected = table.predict(&space.network(genotype)).unwrap().median_s;
-                assert!(((fixed_s + sum_s) / expected - 1.0).abs() < 1e-12, "{genotype}");
+                assert_eq!(model.fastest().0, space.smallest());
             }
         }
+    }
+
+    #[test]
+    fn what_each_choice_adds_is_exact_or_the_tangent() {
+        for preset in ["nas-bench-macro", "proxyless-28"] {
+            let space = Space::preset(preset).unwrap();
+            let table = table(&space);
+            let mut random = Random::new(2, "networks");
+            let genotypes: Vec<_> = (0..40).map(|_| space.sample(&mut random)).collect();
+            let latency = |table: &LatencyTable, genotype: &Genotype| {
+                table.predict(&space.network(genotype)).unwrap().median_s
+            };
+            let added = |table: &LatencyTable, genotype: &Genotype, near_s: f64| {
+                let model = TableLatency::new(&space, table).unwrap();
+                let (fixed_s, options_s) = model.by_choice(near_s).unwrap();
+                let chosen = genotype.values().iter().zip(&options_s);
+                fixed_s + chosen.map(|(&value, options)| options[usize::from(value)]).sum::<f64>()
+            };
+            let bent = bent(&table, latency(&table, &genotypes[0]));
+            for genotype in &genotypes {
+                let exact = latency(&table, genotype);
+                assert!((added(&table, genotype, 1e-3) / exact - 1.0).abs() < 1e-12);
+                let there = latency(&bent, genotype);
+                assert!((added(&bent, genotype, there) / there - 1.0).abs() < 1e-9);
+                // A convex function lies above its tangents.
+                assert!(added(&bent, genotype, 1.1 * there) <= there * (1.0 + 1e-12));
+            }
+        }
+        let space = Space::preset("ofa-28").unwrap();
+        assert!(TableLatency::new(&space, &table(&space)).unwrap().by_choice(1e-3).is_none());
     }
 
     #[test]
@@ -231,14 +278,7 @@ mod tests {
         let (found, fastest) = latencies(95.0);
         for (genotype, found) in genotypes.iter().zip(found) {
             let expected = table.predict_percentile(&space.network(genotype), 95.0).unwrap();
-            for (a, b) in [
-                (found.median_s, expected.median_s),
-                (found.low_s, expected.low_s),
-                (found.high_s, expected.high_s),
-                (found.relative, expected.relative),
-            ] {
-                assert!((a / b - 1.0).abs() < 1e-12, "{genotype}: {a} against {b}");
-            }
+            same(found, expected);
         }
         assert_eq!(fastest.0, space.smallest());
         let median = TableLatency::new(&space, &table).unwrap();

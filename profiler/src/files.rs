@@ -7,12 +7,8 @@ use netfit_spaces::Space;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Device, Error, Model, ProfileOptions, Progress, Result,
-    anchors::Anchors,
-    gate::judge,
-    journal::Journal,
-    views::ModelTiming,
-    whole::time,
+    Device, Error, Model, ProfileOptions, Progress, Result, anchors::Anchors, gate::judge,
+    journal::Journal, views::ModelTiming, whole::time,
 };
 
 /// The measured latency of a file.

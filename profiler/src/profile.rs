@@ -133,7 +133,10 @@ fn measure(
     let parameters: Vec<u64> = networks.iter().map(|network| network.parameters().0).collect();
     let ways = Ways::of(space, device);
     let mut parts = Vec::new();
-    let mut blocks = |process, device: &mut dyn Device, journal: &mut Journal, progress: &mut dyn FnMut(Progress)| {
+    let mut blocks = |process,
+                      device: &mut dyn Device,
+                      journal: &mut Journal,
+                      progress: &mut dyn FnMut(Progress)| {
         parts.push(ways.measure(process, device, options, journal, progress)?);
         Ok(())
     };

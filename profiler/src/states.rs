@@ -86,9 +86,8 @@ mod tests {
 
     #[test]
     fn sittings_of_each_group_are_counted() {
-        let sitting = |group, factor: f64| {
-            view(group, &[0, 1 + group], &[factor, 2.0 * factor], &[1.0; 3])
-        };
+        let sitting =
+            |group, factor: f64| view(group, &[0, 1 + group], &[factor, 2.0 * factor], &[1.0; 3]);
         let views = [sitting(0, 1.0), sitting(1, 1.0), sitting(0, 1.7), sitting(1, 1.1)];
         let states = States::of(&views, None, 0.25);
         assert_eq!([states.count(&views, 0), states.count(&views, 1)], [1, 2]);

@@ -184,8 +184,7 @@ pub(crate) mod tests {
         let known_s: Vec<f64> = (0..ANCHORS).map(|_| 0.5e-3 * (1.0 + random.uniform())).collect();
         // Beside the anchors a model of few parameters and one of many.
         let seconds: Vec<f64> = known_s.iter().copied().chain([0.7e-3; 2]).collect();
-        let mut parameters: Vec<f64> =
-            (0..ANCHORS).map(|_| 4e6 + 2e6 * random.uniform()).collect();
+        let mut parameters: Vec<f64> = (0..ANCHORS).map(|_| 4e6 + 2e6 * random.uniform()).collect();
         parameters.extend([4e6, 6e6]);
         let places: Vec<usize> = (0..seconds.len()).collect();
         let mut process = |_| {

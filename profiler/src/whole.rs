@@ -75,8 +75,8 @@ pub(crate) fn time(
 }
 
 /// What else is measured before each of the planned processes, which it is told.
-pub(crate) type Before<'a> = dyn FnMut(usize, &mut dyn Device, &mut Journal, &mut dyn FnMut(Progress)) -> Result<()>
-    + 'a;
+pub(crate) type Before<'a> =
+    dyn FnMut(usize, &mut dyn Device, &mut Journal, &mut dyn FnMut(Progress)) -> Result<()> + 'a;
 
 /// As [`time`], and something else in turn with it.
 pub(crate) fn time_after(
@@ -112,7 +112,14 @@ pub(crate) fn time_after(
             let split = Levels::of(&moments(&whole.samples), loaded.len());
             let own = group.0.iter().map(|&model| beside.len() + model);
             let places = (0..beside.len()).chain(own).collect();
-            views.push(View { process, group: number, places, parameters: &parameters, whole, split });
+            views.push(View {
+                process,
+                group: number,
+                places,
+                parameters: &parameters,
+                whole,
+                split,
+            });
         }
     }
     let states = anchors.states(&views, options);
@@ -283,8 +290,7 @@ mod tests {
             let mut device = FakeDevice::new(0);
             device.states = slow.iter().map(|&process| (process..process + 1, 2.0)).collect();
             let (models, journal) = ([Model::Network(&network)], &mut Journal::none());
-            let timed =
-                time(&mut device, (&models, &[1]), anchors, &options, journal, &mut |_| {});
+            let timed = time(&mut device, (&models, &[1]), anchors, &options, journal, &mut |_| {});
             let timed = timed.unwrap();
             let error = timed.models[0].seconds() / device.network_s(&network) - 1.0;
             assert!(error.abs() < 1e-9, "{error}");
@@ -300,7 +306,10 @@ mod tests {
         assert_eq!(processes(&[0, 1, 3, 5], &known), (vec![2, 4], 4));
         // Nothing is lost where the machine does not come back.
         assert_eq!(processes(&[0, 1, 2, 3, 4, 5], &known), ((0..6).collect(), 6));
-        assert_eq!(processes(&[0, 1], &Anchors { any_speed: true, ..known }), ((0..4).collect(), 0));
+        assert_eq!(
+            processes(&[0, 1], &Anchors { any_speed: true, ..known }),
+            ((0..4).collect(), 0)
+        );
     }
 
     #[test]

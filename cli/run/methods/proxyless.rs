@@ -69,13 +69,13 @@ pub(in crate::run) fn search(work: &mut Work<'_>) -> Result<ProxylessFound> {
 /// is the budget.
 fn latency(work: &Work<'_>) -> Result<ChoiceLatency> {
     let latency = work.latency()?;
-    let (fixed_s, options_s) = latency.by_choice().ok_or_else(|| {
+    let (_, fastest) = latency.fastest();
+    let target_s = work.limit.seconds * fastest.median_s / fastest.high_s;
+    let (fixed_s, options_s) = latency.by_choice(target_s).ok_or_else(|| {
         anyhow!(
             "space `{}` has other choices than `ops`; hint: `proxyless-28` is one for this method",
             work.setting.space.name()
         )
     })?;
-    let (_, fastest) = latency.fastest();
-    let target_s = work.limit.seconds * fastest.median_s / fastest.high_s;
     Ok(ChoiceLatency { fixed_s, options_s, target_s })
 }
