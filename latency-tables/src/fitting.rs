@@ -164,16 +164,16 @@ mod tests {
         let error = |name| rmspe(&of(name).predicted, &measured);
         // A network beyond the others is predicted by a tangent.
         assert!(error("memory, bent") < 0.1 * error("memory"));
-        let bent = &of("memory, bent").correction;
+        let found = &of("memory, bent").correction;
         for (network, seconds) in &networks {
             let block = |block: &Block| {
                 let line = block.to_string();
-                bent.block(&line, &source.entries[&line])
+                found.block(&line, &source.entries[&line])
             };
-            let sum_s = bent.constant_s() + network.blocks().iter().map(block).sum::<f64>();
-            assert!((bent.latency(sum_s) / seconds - 1.0).abs() < 1e-6, "{bent:?}");
+            let sum_s = found.constant_s() + network.blocks().iter().map(block).sum::<f64>();
+            assert!((found.latency(sum_s) / seconds - 1.0).abs() < 1e-6, "{found:?}");
         }
-        let text = serde_json::to_string(bent).unwrap();
-        assert_eq!(serde_json::from_str::<Correction>(&text).unwrap(), *bent);
+        let text = serde_json::to_string(found).unwrap();
+        assert_eq!(serde_json::from_str::<Correction>(&text).unwrap(), *found);
     }
 }

@@ -206,9 +206,9 @@ mod tests {
         let bend =
             Bend { strength: 0.3, middle_s, least_s: 0.7 * middle_s, most_s: 1.2 * middle_s };
         let base = Box::new(table.calibration.correction.clone());
-        let mut bent = table.clone();
-        bent.calibration.correction = Correction::Bent { base, bend };
-        bent
+        let correction = Correction::Bent { base, bend };
+        let calibration = Calibration { correction, ..table.calibration.clone() };
+        LatencyTable { calibration, ..table.clone() }
     }
 
     #[test]

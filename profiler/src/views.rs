@@ -186,13 +186,13 @@ pub(crate) mod tests {
         let seconds: Vec<f64> = known_s.iter().copied().chain([0.7e-3; 2]).collect();
         let mut parameters: Vec<f64> = (0..ANCHORS).map(|_| 4e6 + 2e6 * random.uniform()).collect();
         parameters.extend([4e6, 6e6]);
-        let places: Vec<usize> = (0..seconds.len()).collect();
+        let all: Vec<usize> = (0..seconds.len()).collect();
         let mut process = |_| {
             let model = |(seconds, parameters): (&f64, &f64)| {
                 (0.9 * seconds + 1.5e-11 * parameters) * (1.0 + 0.05 * random.normal())
             };
             let here: Vec<f64> = seconds.iter().zip(&parameters).map(model).collect();
-            view(0, &places, &here, &parameters)
+            view(0, &all, &here, &parameters)
         };
         let views: Vec<View<'_>> = (0..200).map(&mut process).collect();
         let (paces, weights) = paces(&views, Some(&known_s));
