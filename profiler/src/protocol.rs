@@ -88,6 +88,8 @@ impl Default for Protocol {
 /// Visits these models once, in an order drawn anew.
 type Round<'a> = dyn FnMut(&[usize], &mut Random) -> Result<Vec<Sample>> + 'a;
 
+/// A drift lasts where at least this part of a repetition drifts too; what passes more often than not is repeated.
+const LASTING: f64 = 0.5;
 /// Bursts that a repetition has at least, so that neighbours tell the drift; with many models a quarter of a round.
 const LEAST: usize = 9;
 
@@ -182,6 +184,7 @@ impl Protocol {
         let each_s = all_s / first.len() as f64;
         let most_s = (self.repeats as f64 * all_s).max(self.wait_s);
         let (mut spent_s, mut pass_s, mut drifting_s, mut single) = (0.0, 0.0, 0.0, 0);
+        let mut latest = first.len();
         loop {
             let mut found = self.disturbances(bursts, models);
             if spent_s >= all_s || bursts.settled {
@@ -190,7 +193,10 @@ impl Protocol {
                 }
             }
             let any = |of: &[Disturbance]| found.iter().flatten().any(|why| of.contains(why));
-            drifting_s = if any(&[Disturbance::Drift]) { drifting_s + pass_s } else { 0.0 };
+            let drifting = |why: &&Option<Disturbance>| **why == Some(Disturbance::Drift);
+            let drifts = found[found.len() - latest..].iter().filter(drifting).count();
+            let lasts = drifts as f64 >= LASTING * latest as f64;
+            drifting_s = if lasts { drifting_s + pass_s } else { 0.0 };
             if drifting_s > self.settle_s {
                 bursts.settled = true;
                 drifting_s = 0.0;
@@ -217,6 +223,7 @@ impl Protocol {
             let fresh = round(&again, random)?;
             pass_s = seconds(&fresh).max(cost_s);
             spent_s += pass_s;
+            latest = fresh.len();
             bursts.extend(fresh);
         }
     }

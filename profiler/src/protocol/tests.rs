@@ -85,6 +85,21 @@ fn bursts_count_at_both_speeds_of_a_drift_that_lasts() {
     assert!(error(&sitting, &device, &networks) < 0.02);
 }
 
+/// As two threads that share a core every now and then.
+#[test]
+fn a_drift_that_comes_and_goes_is_repeated_and_leaves_no_trace() {
+    let mut device = FakeDevice::new(1);
+    device.noise = 0.01;
+    let (networks, models) = loaded(&mut device, 12);
+    device.disturbances = (0..1000).map(|n| (40 * n + 26..40 * n + 40, 1.6)).collect();
+    let protocol = Protocol { rounds: 8, most_rounds: 8, settle_s: 0.5, ..Protocol::default() };
+    let sitting = measure(&mut device, &models, &protocol);
+    assert_eq!(sitting.disturbed, 0, "{:?}", sitting.repeated);
+    let slow = |sample: &&Sample| sample.seconds > 1.25 * device.network_s(&networks[sample.model]);
+    assert_eq!(sitting.samples.iter().filter(slow).count(), 0, "{:?}", sitting.repeated);
+    assert!(error(&sitting, &device, &networks) < 0.015);
+}
+
 #[test]
 fn load_by_others_is_found_though_it_slows_nothing_down() {
     let mut device = FakeDevice::new(1);
