@@ -18,6 +18,8 @@ use crate::{
 const AGAIN: u64 = 2;
 /// Where the machine was in another state for some processes, others take their place: one more for so many.
 const MORE: usize = 2;
+/// So many processes of the measured state are better than any number of both: from two on their scatter is known.
+const LEAST: usize = 2;
 /// Bytes that the models of one process may take, as far as their parameters tell.
 const MEMORY: u64 = 4 << 30;
 /// What a parameter takes in a runtime, and half as much again: a hundred networks of five million parameters made
@@ -61,8 +63,8 @@ impl Timed {
 struct Group(Vec<usize>);
 
 /// Times whole models in `options.processes` processes beside the anchors, all in one state of the machine as far as it
-/// stays in one: what was measured in another does not count, unless fewer than half of the processes are of the measured
-/// state after half as many again. `parameters` are the models' (for the memory that they take).
+/// stays in one: what was measured in another does not count, unless fewer than two processes are of the measured state
+/// after half as many again. `parameters` are the models' (for the memory that they take).
 pub(crate) fn time(
     device: &mut dyn Device,
     models: (&[Model<'_>], &[u64]),
@@ -124,7 +126,7 @@ pub(crate) fn time_after(
     }
     let states = anchors.states(&views, options);
     let elsewhere = states.measured.iter().filter(|measured| !**measured).count();
-    let least = options.processes.div_ceil(2);
+    let least = LEAST.min(options.processes);
     if (0..groups.len()).all(|group| states.count(&views, group) >= least) {
         let mut measured = states.measured.into_iter();
         views.retain(|_| measured.next().unwrap_or_default());
@@ -304,6 +306,8 @@ mod tests {
         let known_s = unknown.networks.iter().map(|network| fake.network_s(network)).collect();
         let known = Anchors { known_s: Some(known_s), ..Anchors::new(&space) };
         assert_eq!(processes(&[0, 1, 3, 5], &known), (vec![2, 4], 4));
+        // One alone has no scatter.
+        assert_eq!(processes(&[0, 1, 3, 4, 5], &known), ((0..6).collect(), 5));
         // Nothing is lost where the machine does not come back.
         assert_eq!(processes(&[0, 1, 2, 3, 4, 5], &known), ((0..6).collect(), 6));
         assert_eq!(
