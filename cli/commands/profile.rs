@@ -196,7 +196,7 @@ fn summary(table: &LatencyTable) -> Result<()> {
         ))?;
     }
     if let Some(told) = another_speed(&table.hygiene) {
-        output::text(&format!("{told} than in the others; others took their place"))?;
+        output::text(&format!("{told} than in most; these do not count"))?;
     }
     Ok(())
 }

@@ -102,7 +102,7 @@ fn print(table: &LatencyTable, validation: &Validation, timed: &TimedNetworks) -
     ))?;
     if let Some(told) = another_speed(&timed.hygiene) {
         output::text(&format!(
-            "{told} than in the table; these do not count, unless most are like that"
+            "{told} than in the table; these count only where fewer than two others are left"
         ))?;
     }
     if timed.hygiene.verdict == Verdict::NoiseAccepted {

@@ -150,6 +150,7 @@ mod tests {
             assert!((whole / measured[0] - 1.0).abs() < 1e-9);
         }
     }
+
     #[test]
     fn networks_that_outgrow_the_caches_are_bent() {
         let (source, mut networks) = planted(-2e-11);

@@ -90,65 +90,89 @@ pub(crate) fn time_after(
     journal: &mut Journal,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Timed> {
-    let groups = groups(parameters);
-    // Where all models share a process, they tie the processes together by themselves.
-    let alone = groups.len() == 1 && anchors.known_s.is_none();
-    let beside = &anchors.networks[..if alone { 1 } else { anchors.networks.len() }];
-    let anchored = beside.iter().map(|network| network.parameters().0);
-    let parameters: Vec<f64> =
-        anchored.chain(parameters.iter().copied()).map(|count| count as f64).collect();
+    let plan = Plan::of(models, parameters, anchors);
+    let (groups, planned) = (plan.groups.len(), options.processes);
     let mut views: Vec<View<'_>> = Vec::new();
-    for process in 0..options.processes + options.processes.div_ceil(MORE) {
-        if process < options.processes {
+    for process in 0..planned + planned.div_ceil(MORE) {
+        if process < planned {
             before(process, device, journal, progress)?;
         }
-        for (number, group) in groups.iter().enumerate() {
-            if anchors.states(&views, options).count(&views, number) >= options.processes {
+        for group in 0..groups {
+            if anchors.states(&views, options).count(&views, group) >= planned {
                 continue;
             }
-            let sitting = number + process * groups.len();
-            let label = label(sitting, options.processes * groups.len());
-            let mut loaded: Vec<Model<'_>> = beside.iter().map(Model::Network).collect();
-            loaded.extend(group.0.iter().map(|&model| models[model]));
+            let sitting = group + process * groups;
+            let (loaded, label) = (plan.loaded(group), label(sitting, planned * groups));
             let whole = sit(device, &loaded, (sitting, &label), options, journal, progress)?;
             let split = Levels::of(&moments(&whole.samples), loaded.len());
-            let own = group.0.iter().map(|&model| beside.len() + model);
-            let places = (0..beside.len()).chain(own).collect();
-            views.push(View {
-                process,
-                group: number,
-                places,
-                parameters: &parameters,
-                whole,
-                split,
-            });
+            let (places, parameters) = (plan.places(group), &plan.parameters);
+            views.push(View { process, group, places, parameters, whole, split });
         }
     }
     let states = anchors.states(&views, options);
     let elsewhere = states.measured.iter().filter(|measured| !**measured).count();
-    let least = LEAST.min(options.processes);
-    if (0..groups.len()).all(|group| states.count(&views, group) >= least) {
+    if (0..groups).all(|group| states.count(&views, group) >= LEAST.min(planned)) {
         let mut measured = states.measured.into_iter();
         views.retain(|_| measured.next().unwrap_or_default());
     }
-    let (paces, weights) = paces(&views, anchors.known_s.as_deref());
-    let timing = |reference_s, place| timing(&views, (&paces, &weights), reference_s, place);
-    let reference = timing(1.0, 0);
-    let reference_s = match &anchors.known_s {
-        Some(known_s) => known_s[0],
-        None => reference.seconds(),
-    };
-    Ok(Timed {
-        models: (0..models.len()).map(|model| timing(reference_s, beside.len() + model)).collect(),
-        reference: Reference {
-            network: anchors.networks[0].text(),
-            median_s: reference_s,
-            processes_s: reference.raw_s,
-        },
-        gates: views.iter().map(|view| view.whole.gate.clone()).collect(),
-        processes: views.iter().map(|view| view.process).collect(),
-        elsewhere,
-    })
+    Ok(plan.timed(&views, anchors, elsewhere))
+}
+
+/// Which models are loaded together.
+struct Plan<'a> {
+    groups: Vec<Group>,
+    /// The anchors that each process has.
+    beside: &'a [Network],
+    models: &'a [Model<'a>],
+    /// Of the anchors, then of the models.
+    parameters: Vec<f64>,
+}
+
+impl<'a> Plan<'a> {
+    fn of(models: &'a [Model<'a>], parameters: &[u64], anchors: &'a Anchors) -> Self {
+        let groups = groups(parameters);
+        // Where all models share a process, they tie the processes together by themselves.
+        let alone = groups.len() == 1 && anchors.known_s.is_none();
+        let beside = &anchors.networks[..if alone { 1 } else { anchors.networks.len() }];
+        let anchored = beside.iter().map(|network| network.parameters().0);
+        let parameters =
+            anchored.chain(parameters.iter().copied()).map(|count| count as f64).collect();
+        Self { groups, beside, models, parameters }
+    }
+
+    fn loaded(&self, group: usize) -> Vec<Model<'a>> {
+        let own = self.groups[group].0.iter().map(|&model| self.models[model]);
+        self.beside.iter().map(Model::Network).chain(own).collect()
+    }
+
+    /// Places of these among all anchors and models.
+    fn places(&self, group: usize) -> Vec<usize> {
+        let own = self.groups[group].0.iter().map(|&model| self.beside.len() + model);
+        (0..self.beside.len()).chain(own).collect()
+    }
+
+    /// What these sittings say of the models, and in how many more the machine was in another state.
+    fn timed(&self, views: &[View<'_>], anchors: &Anchors, elsewhere: usize) -> Timed {
+        let (paces, weights) = paces(views, anchors.known_s.as_deref());
+        let timing = |reference_s, place| timing(views, (&paces, &weights), reference_s, place);
+        let reference = timing(1.0, 0);
+        let reference_s = match &anchors.known_s {
+            Some(known_s) => known_s[0],
+            None => reference.seconds(),
+        };
+        let model = |model| timing(reference_s, self.beside.len() + model);
+        Timed {
+            models: (0..self.models.len()).map(model).collect(),
+            reference: Reference {
+                network: anchors.networks[0].text(),
+                median_s: reference_s,
+                processes_s: reference.raw_s,
+            },
+            gates: views.iter().map(|view| view.whole.gate.clone()).collect(),
+            processes: views.iter().map(|view| view.process).collect(),
+            elsewhere,
+        }
+    }
 }
 
 /// Which sitting of how many this is, for people.
