@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     median,
-    regression::{self, row, without},
+    regression::{self, row, without_one},
 };
 
 /// Turns of the fit at most.
@@ -46,7 +46,7 @@ impl Bend {
 
     /// The sum that has this latency.
     pub fn sum_of(&self, latency_s: f64) -> f64 {
-        let inside = latency_s.clamp(self.at(self.least_s), self.at(self.most_s));
+        let inside = latency_s.max(self.at(self.least_s)).min(self.at(self.most_s));
         let away = inside - self.middle_s;
         // The root next to 0, in the form that does not cancel.
         let root = (1.0 + 4.0 * self.strength * away / self.middle_s).max(0.0).sqrt();
@@ -59,7 +59,7 @@ impl Bend {
     }
 
     fn inside(&self, sum_s: f64) -> f64 {
-        sum_s.clamp(self.least_s, self.most_s)
+        sum_s.max(self.least_s).min(self.most_s)
     }
 }
 
@@ -89,13 +89,8 @@ pub(crate) fn fit(columns: &[&[f64]], y: &[f64]) -> Option<(Vec<f64>, Bend)> {
 
 /// The prediction of each row by the fit to all others.
 pub(crate) fn leave_one_out(columns: &[&[f64]], y: &[f64]) -> Option<Vec<f64>> {
-    let predicted = |i: usize| {
-        let rest: Vec<Vec<f64>> = columns.iter().map(|column| without(column, i)).collect();
-        let rest: Vec<&[f64]> = rest.iter().map(Vec::as_slice).collect();
-        let (coefficients, bend) = fit(&rest, &without(y, i))?;
-        Some(bend.at(row(columns, &coefficients, i)))
-    };
-    (0..y.len()).map(predicted).collect()
+    let fits = without_one(columns, y, fit)?.into_iter().enumerate();
+    Some(fits.map(|(i, (coefficients, bend))| bend.at(row(columns, &coefficients, i))).collect())
 }
 
 #[cfg(test)]

@@ -36,17 +36,25 @@ pub(crate) fn leave_one_out(columns: &[&[f64]], y: &[f64]) -> Option<Vec<f64>> {
 
 /// For each row the coefficients of the fit to all others.
 pub(crate) fn fits_without_one(columns: &[&[f64]], y: &[f64]) -> Option<Vec<Vec<f64>>> {
-    (0..y.len())
-        .map(|i| {
-            let rest: Vec<Vec<f64>> = columns.iter().map(|column| without(column, i)).collect();
-            let rest: Vec<&[f64]> = rest.iter().map(Vec::as_slice).collect();
-            fit(&rest, &without(y, i))
-        })
-        .collect()
+    without_one(columns, y, fit)
+}
+
+/// For each row what `fit` makes of all others.
+pub(crate) fn without_one<T>(
+    columns: &[&[f64]],
+    y: &[f64],
+    fit: impl Fn(&[&[f64]], &[f64]) -> Option<T>,
+) -> Option<Vec<T>> {
+    let fitted = |i: usize| {
+        let rest: Vec<Vec<f64>> = columns.iter().map(|column| without(column, i)).collect();
+        let rest: Vec<&[f64]> = rest.iter().map(Vec::as_slice).collect();
+        fit(&rest, &without(y, i))
+    };
+    (0..y.len()).map(fitted).collect()
 }
 
 /// All values but that one.
-pub(crate) fn without(values: &[f64], i: usize) -> Vec<f64> {
+fn without(values: &[f64], i: usize) -> Vec<f64> {
     [&values[..i], &values[i + 1..]].concat()
 }
 
