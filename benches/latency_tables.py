@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What latency tables are worth on this machine: tables against fresh whole networks that another process measured.
 
-usage: benches/latency_tables.py [--out FOLDER] [--only NAME,...] [--networks N]
+usage: benches/latency_tables.py [--out FOLDER] [--only NAME,...] [--networks N] [--seed S]
 
 Four cases (ofa-mbv3 at 224 and at 32x32, 1 and 2 threads), then `multi` (five resolutions in one table), `gate` (a busy
 loop on another core, started half-way through a profile) and `tails` (percentiles). Each case writes its JSON to FOLDER as
@@ -10,6 +10,7 @@ should run meanwhile.
 """
 
 import argparse
+import collections
 import json
 import math
 import os
@@ -30,6 +31,8 @@ CASES = {
     "32-1": (SMALL, 1, 24, 8, 0.016),
     "32-2": (SMALL, 2, 24, 8, 0.016),
 }
+# The networks of a truth: how many, and the seed they are drawn with.
+Fresh = collections.namedtuple("Fresh", "networks seed")
 # A truth that is too noisy gets up to so many times its processes.
 LONGER = 2
 BUSY = "while True: pass"
@@ -82,17 +85,17 @@ def write(path, found):
     os.rename(path + ".part", path)
 
 
-def validate(space, table, networks, processes, rounds, *more):
+def validate(space, table, fresh, processes, rounds, *more):
     place = ["--space", space] if os.path.sep in space else []
     truth = ["--processes", processes, "--rounds", rounds]
-    return netfit("validate", table, *place, "--networks", networks, "--seed", 11, *truth, *more)
+    return netfit("validate", table, *place, "--networks", fresh.networks, "--seed", fresh.seed, *truth, *more)
 
 
-def validate_until(space, table, networks, processes, rounds, floor):
+def validate_until(space, table, fresh, processes, rounds, floor):
     """Measures longer, until the halves of the truth agree."""
     most = LONGER * processes
     while True:
-        judged = validate(space, table, networks, processes, rounds, "--journal", f"{table}.truth")
+        judged = validate(space, table, fresh, processes, rounds, "--journal", f"{table}.truth")
         apart = judged["noise_floor_rmspe"]
         if apart <= floor or processes >= most:
             return judged
@@ -101,12 +104,12 @@ def validate_until(space, table, networks, processes, rounds, floor):
         print(f"the halves of the truth are {percent(apart)} apart: {processes} processes", file=sys.stderr)
 
 
-def case(name, folder, networks):
+def case(name, folder, fresh):
     space, threads, *truth = CASES[name]
     table = os.path.join(folder, f"{name}.table.json")
     made = profile_once(space, threads, table)
     began = time.time()
-    judged = validate_until(space, table, networks, *truth)
+    judged = validate_until(space, table, fresh, *truth)
     return {"profile": made, "validation": judged, "truth_seconds": time.time() - began}
 
 
@@ -146,12 +149,13 @@ class Disturbance:
         self.loop = None
 
 
-def gate(folder, networks):
+def gate(folder, fresh):
     """One profile undisturbed, one with a busy loop for a quarter of its time, one with a busy loop to its end: of small
     networks on two threads, which such a loop slows down most."""
+    fresh = fresh._replace(networks=100)
     quiet = os.path.join(folder, "gate.quiet.json")
     made = profile("ofa-28", 2, quiet)
-    result = {"quiet": {"profile": made, "validation": validate("ofa-28", quiet, 100, 4, 10)}}
+    result = {"quiet": {"profile": made, "validation": validate("ofa-28", quiet, fresh, 4, 10)}}
     for name, seconds in [("passing", made["seconds"] / 4), ("staying", None)]:
         table = os.path.join(folder, f"gate.{name}.json")
         loop = Disturbance(table, seconds)
@@ -159,7 +163,7 @@ def gate(folder, networks):
         loop.end()
         result[name] = {"refused": error}
         if disturbed:
-            result[name] = {"profile": disturbed, "validation": validate("ofa-28", table, 100, 4, 10)}
+            result[name] = {"profile": disturbed, "validation": validate("ofa-28", table, fresh, 4, 10)}
     return result
 
 
@@ -217,7 +221,9 @@ def main():
     parser.add_argument("--out", default=os.path.join(HERE, "..", "target", "latency-tables"))
     parser.add_argument("--only", default="224-1,224-2,32-1,32-2,multi,gate,tails")
     parser.add_argument("--networks", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=11, help="that the networks of the truths are drawn with")
     arguments = parser.parse_args()
+    fresh = Fresh(arguments.networks, arguments.seed)
     os.makedirs(arguments.out, exist_ok=True)
     results = {}
     for name in arguments.only.split(","):
@@ -225,7 +231,7 @@ def main():
         if not os.path.exists(path):
             print(f"measuring {name}", file=sys.stderr)
             other = {"multi": multi, "gate": gate, "tails": tails}.get(name)
-            found = other(arguments.out, arguments.networks) if other else case(name, arguments.out, arguments.networks)
+            found = other(arguments.out, fresh) if other else case(name, arguments.out, fresh)
             write(path, found)
         results[name] = json.load(open(path))
     report(results)

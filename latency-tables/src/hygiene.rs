@@ -32,8 +32,8 @@ pub struct Hygiene {
     /// Largest share of a process's bursts in which a GPU waited for its host to launch kernels; none for processors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launch_bound: Option<f64>,
-    /// In how many processes the machine was much faster or slower than in the others (in a validation: than in the
-    /// table). They do not count, unless all but one were like that.
+    /// In how many processes, of blocks or of whole networks, the machine was much faster or slower than in the others (in
+    /// a validation: than in the table). They do not count, unless all but one were like that.
     #[serde(default)]
     pub processes_at_another_speed: usize,
     /// How many bursts were thrown away for each reason: `load`, `shared core`, `drift`, `outlier`, `frequency`.

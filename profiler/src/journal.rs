@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use netfit_latency_tables::{Fingerprint, LatencyTable};
+use netfit_latency_tables::{Fingerprint, LatencyTable, median};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, ProfileOptions, Result, gate::Gate, samples::Sample};
@@ -36,6 +36,20 @@ pub(crate) struct Part {
     /// Seconds of calls that belong to no block.
     pub(crate) overhead: Vec<f64>,
     pub(crate) gate: Gate,
+}
+
+impl Part {
+    /// Logarithms of its blocks' median seconds, by their lines; a block that noise hides has none.
+    pub(crate) fn levels(&self) -> BTreeMap<&str, f64> {
+        let mut levels = BTreeMap::new();
+        for (line, (seconds, _)) in &self.blocks {
+            let seconds = if seconds.is_empty() { 0.0 } else { median(seconds) };
+            if seconds > 0.0 {
+                levels.insert(line.as_str(), seconds.ln());
+            }
+        }
+        levels
+    }
 }
 
 /// Bursts of one process over the networks of one group.

@@ -1,9 +1,6 @@
 //! Latency tables of search spaces.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    path::PathBuf,
-};
+use std::{collections::HashSet, path::PathBuf};
 
 use netfit_latency_tables::{Calibration, Hygiene, LEAST_NETWORKS, LatencyTable, Validation};
 use netfit_spaces::{Genotype, Network, Random, Space};
@@ -15,7 +12,7 @@ use crate::{
     draw::{draw, draw_spread},
     gate::{Gate, judge},
     journal::{Header, Journal},
-    sources::{Parts, Ways, sources},
+    sources::{Parts, Ways, of_measured_state, sources},
     tails,
     whole::{Timed, time_after, truths},
 };
@@ -83,7 +80,7 @@ pub fn profile(
     let mut journal = Journal::open(options.journal.as_deref(), header)?;
     let (timed, parts) = measure(space, device, &drawn, options, &mut journal, progress)?;
     let sources = sources(&parts)?;
-    let blocks = parts.iter().flat_map(BTreeMap::values).flatten().map(|part| &part.gate);
+    let blocks = parts.values().flatten().map(|part| &part.gate);
     let gates: Vec<Gate> = blocks.chain(&timed.gates).cloned().collect();
     let hygiene =
         Hygiene { processes_at_another_speed: timed.elsewhere, ..judge(&gates, options)? };
@@ -119,7 +116,8 @@ pub fn profile(
     Ok(table)
 }
 
-/// Whole networks and blocks in turn, and the parts of those processes that count: so both are of one state of the machine.
+/// Whole networks and blocks in turn: so that both are of one state of the machine. What was measured in another does not
+/// count.
 fn measure(
     space: &Space,
     device: &mut dyn Device,
@@ -127,7 +125,7 @@ fn measure(
     options: &ProfileOptions,
     journal: &mut Journal,
     progress: &mut dyn FnMut(Progress),
-) -> Result<(Timed, Vec<Parts>)> {
+) -> Result<(Timed, Parts)> {
     let networks: Vec<Network> = genotypes.iter().map(|genotype| space.network(genotype)).collect();
     let models: Vec<Model<'_>> = networks.iter().map(Model::Network).collect();
     let parameters: Vec<u64> = networks.iter().map(|network| network.parameters().0).collect();
@@ -141,12 +139,9 @@ fn measure(
         Ok(())
     };
     let (models, anchors) = ((&models[..], &parameters[..]), Anchors::new(space));
-    let timed = time_after(&mut blocks, device, models, &anchors, options, journal, progress)?;
-    let counting = |process: &usize| timed.processes.contains(process);
-    if (0..parts.len()).any(|process| counting(&process)) {
-        let mut process = 0..;
-        parts.retain(|_| process.next().is_some_and(|process| counting(&process)));
-    }
+    let mut timed = time_after(&mut blocks, device, models, &anchors, options, journal, progress)?;
+    let (parts, elsewhere) = of_measured_state(parts, &timed.slower, options.protocol.drift);
+    timed.elsewhere += elsewhere;
     Ok((timed, parts))
 }
 

@@ -13,6 +13,7 @@ use crate::{
     Device, Error, ProfileOptions, Progress, Result,
     gate::judge,
     journal::{Journal, Part},
+    states::parts_measured,
 };
 
 /// Name of the source whose times are the runtime's own record of whole networks.
@@ -26,7 +27,7 @@ pub(crate) struct Ways {
     neighbours: Neighbours,
 }
 
-/// What one process has measured by each way.
+/// What was measured by each way.
 pub(crate) type Parts = BTreeMap<&'static str, Vec<Part>>;
 
 impl Ways {
@@ -55,13 +56,32 @@ impl Ways {
     }
 }
 
-/// The sources that these processes have measured.
-pub(crate) fn sources(processes: &[Parts]) -> Result<BTreeMap<String, Source>> {
-    let mut parts: BTreeMap<&str, Vec<&Part>> = BTreeMap::new();
-    for (name, measured) in processes.iter().flatten() {
-        parts.entry(name).or_default().extend(measured);
+/// Of what each process has measured that which is of the measured state, and how many parts are not. Whole networks were
+/// `slower` by so much beside each; states differ by more than `drift`.
+pub(crate) fn of_measured_state(
+    processes: Vec<Parts>,
+    slower: &[f64],
+    drift: f64,
+) -> (Parts, usize) {
+    let mut alike: BTreeMap<(&'static str, usize), Vec<Part>> = BTreeMap::new();
+    for (name, parts) in processes.into_iter().flatten() {
+        for (group, part) in parts.into_iter().enumerate() {
+            alike.entry((name, group)).or_default().push(part);
+        }
     }
-    parts.into_iter().map(|(name, parts)| Ok((name.to_owned(), source(&parts)?))).collect()
+    let (mut kept, mut elsewhere) = (Parts::new(), 0);
+    for ((name, _), parts) in alike {
+        let measured = parts_measured(&parts, slower, drift);
+        elsewhere += measured.iter().filter(|measured| !**measured).count();
+        let measured = parts.into_iter().zip(measured).filter(|(_, measured)| *measured);
+        kept.entry(name).or_default().extend(measured.map(|(part, _)| part));
+    }
+    (kept, elsewhere)
+}
+
+/// The sources that were measured.
+pub(crate) fn sources(parts: &Parts) -> Result<BTreeMap<String, Source>> {
+    parts.iter().map(|(name, parts)| Ok(((*name).to_owned(), source(parts)?))).collect()
 }
 
 /// Takes a part from the journal, or measures it and keeps it there if it is clean.
@@ -81,7 +101,7 @@ fn part(
 }
 
 /// The summary of all parts' samples.
-fn source(parts: &[&Part]) -> Result<Source> {
+fn source(parts: &[Part]) -> Result<Source> {
     let timing = |what: &str, samples: &[f64]| {
         Timing::of(samples)
             .ok_or_else(|| Error::Runtime(format!("no time was recorded for {what}")))

@@ -40,8 +40,8 @@ pub(crate) struct Timed {
     pub(crate) reference: Reference,
     /// One for each process that counts.
     pub(crate) gates: Vec<Gate>,
-    /// Which of the processes count, each as often as it has groups of models.
-    pub(crate) processes: Vec<usize>,
+    /// For each process the logarithm of how much slower it was than the state that is measured.
+    pub(crate) slower: Vec<f64>,
     /// In how many processes the machine was in another state.
     pub(crate) elsewhere: usize,
 }
@@ -111,11 +111,13 @@ pub(crate) fn time_after(
     }
     let states = anchors.states(&views, options);
     let elsewhere = states.measured.iter().filter(|measured| !**measured).count();
+    let first = views.iter().zip(&states.slower).filter(|(view, _)| view.group == 0);
+    let slower = first.map(|(_, slower)| *slower).collect();
     if (0..groups).all(|group| states.count(&views, group) >= LEAST.min(planned)) {
         let mut measured = states.measured.into_iter();
         views.retain(|_| measured.next().unwrap_or_default());
     }
-    Ok(plan.timed(&views, anchors, elsewhere))
+    Ok(plan.timed(&views, anchors, (slower, elsewhere)))
 }
 
 /// Which models are loaded together.
@@ -151,8 +153,13 @@ impl<'a> Plan<'a> {
         (0..self.beside.len()).chain(own).collect()
     }
 
-    /// What these sittings say of the models, and in how many more the machine was in another state.
-    fn timed(&self, views: &[View<'_>], anchors: &Anchors, elsewhere: usize) -> Timed {
+    /// What these sittings say of the models, and what is known of the machine's states.
+    fn timed(
+        &self,
+        views: &[View<'_>],
+        anchors: &Anchors,
+        (slower, elsewhere): (Vec<f64>, usize),
+    ) -> Timed {
         let (paces, weights) = paces(views, anchors.known_s.as_deref());
         let timing = |reference_s, place| timing(views, (&paces, &weights), reference_s, place);
         let reference = timing(1.0, 0);
@@ -169,7 +176,7 @@ impl<'a> Plan<'a> {
                 processes_s: reference.raw_s,
             },
             gates: views.iter().map(|view| view.whole.gate.clone()).collect(),
-            processes: views.iter().map(|view| view.process).collect(),
+            slower,
             elsewhere,
         }
     }
@@ -311,8 +318,8 @@ mod tests {
         let space = Space::preset("nas-bench-macro").unwrap();
         let network = space.network(&space.smallest());
         let options = ProfileOptions { processes: 4, ..ProfileOptions::default() };
-        // How many processes count, and how many were in another state.
-        let processes = |slow: &[usize], anchors: &Anchors| {
+        // By which factor the processes that count were slow, and how many were in another state.
+        let processes = |slow: &[usize], anchors: &Anchors| -> (Vec<usize>, usize) {
             let mut device = FakeDevice::new(0);
             device.states = slow.iter().map(|&process| (process..process + 1, 2.0)).collect();
             let (models, journal) = ([Model::Network(&network)], &mut Journal::none());
@@ -320,24 +327,26 @@ mod tests {
             let timed = timed.unwrap();
             let error = timed.models[0].seconds() / device.network_s(&network) - 1.0;
             assert!(error.abs() < 1e-9, "{error}");
-            (timed.processes, timed.elsewhere)
+            let slow_there = timed.slower.iter().enumerate().filter(|(_, slower)| **slower > 0.5);
+            assert!(slow_there.map(|(process, _)| process).eq(slow.iter().copied()));
+            let reference_s = device.network_s(&anchors.networks[0]);
+            let factor = |seconds: &f64| (seconds / reference_s).round() as usize;
+            (timed.reference.processes_s.iter().map(factor).collect(), timed.elsewhere)
         };
         let unknown = Anchors::new(&space);
-        assert_eq!(processes(&[1], &unknown), (vec![0, 2, 3, 4], 1));
+        assert_eq!(processes(&[1], &unknown), (vec![1, 1, 1, 1], 1));
         // Of states with as many processes the fastest counts.
-        assert_eq!(processes(&[0, 1, 4], &unknown), (vec![2, 3, 5], 3));
+        assert_eq!(processes(&[0, 1, 4], &unknown), (vec![1, 1, 1], 3));
         let fake = FakeDevice::new(0);
         let known_s = unknown.networks.iter().map(|network| fake.network_s(network)).collect();
         let known = Anchors { known_s: Some(known_s), ..Anchors::new(&space) };
-        assert_eq!(processes(&[0, 1, 3, 5], &known), (vec![2, 4], 4));
+        assert_eq!(processes(&[0, 1, 3, 5], &known), (vec![1, 1], 4));
         // One alone has no scatter.
-        assert_eq!(processes(&[0, 1, 3, 4, 5], &known), ((0..6).collect(), 5));
+        assert_eq!(processes(&[0, 1, 3, 4, 5], &known), (vec![2, 2, 1, 2, 2, 2], 5));
         // Nothing is lost where the machine does not come back.
-        assert_eq!(processes(&[0, 1, 2, 3, 4, 5], &known), ((0..6).collect(), 6));
-        assert_eq!(
-            processes(&[0, 1], &Anchors { any_speed: true, ..known }),
-            ((0..4).collect(), 0)
-        );
+        assert_eq!(processes(&[0, 1, 2, 3, 4, 5], &known), (vec![2; 6], 6));
+        let any_speed = Anchors { any_speed: true, ..known };
+        assert_eq!(processes(&[0, 1], &any_speed), (vec![2, 2, 1, 1], 0));
     }
 
     #[test]

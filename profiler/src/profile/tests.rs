@@ -1,5 +1,7 @@
 //! Whole profiles on the device without a clock.
 
+use std::ops::Range;
+
 use netfit_latency_tables::{Correction, Verdict};
 
 use super::*;
@@ -168,16 +170,23 @@ fn a_load_that_passes_leaves_no_trace() {
     assert!(loaded <= 1.3 * quiet, "{loaded} {quiet}");
 }
 
-/// Blocks, too, are those of the processes that count.
+/// Three processes take turns: blocks in place, between neighbours, and whole networks.
 #[test]
 fn a_table_is_of_one_state_of_the_machine() {
-    let mut device = FakeDevice::new(0);
-    // The second of five processes: blocks in place, between neighbours, and whole networks.
-    device.states = vec![(3..6, 1.6)];
-    let changed = table(&mut device, &options()).unwrap();
-    assert_eq!(changed.hygiene.processes_at_another_speed, 1);
-    assert_eq!(changed.reference.processes_s.len(), 5);
+    let together: &[(Range<usize>, f64)] = &[(3..6, 1.6)];
+    let apart: &[(Range<usize>, f64)] = &[(3..4, 1.6), (7..8, 1.6), (11..12, 1.6)];
     let steady = table(&mut FakeDevice::new(0), &options()).unwrap();
+    for states in [together, apart] {
+        let mut device = FakeDevice::new(0);
+        device.states = states.to_vec();
+        one_state(&table(&mut device, &options()).unwrap(), &steady);
+    }
+}
+
+/// The other state is gone without a trace, with one process of each kind.
+fn one_state(changed: &LatencyTable, steady: &LatencyTable) {
+    assert_eq!(changed.hygiene.processes_at_another_speed, 3);
+    assert_eq!(changed.reference.processes_s.len(), 5);
     assert!((changed.reference.median_s / steady.reference.median_s - 1.0).abs() < 1e-9);
     for (name, source) in &steady.sources {
         for (block, entry) in &source.entries {
