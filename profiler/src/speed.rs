@@ -2,11 +2,11 @@
 
 use netfit_latency_tables::{median, rmspe, robust_fit};
 
-/// A form with one coefficient more has to leave less than this share of a simpler one's error on the models that are
-/// known: of one process,
-const PARSIMONY: f64 = 0.8;
-/// and of the mean of all, which has little noise to follow.
-const PARSIMONY_OF_COMMON: f64 = 0.95;
+/// A form has to leave less than these shares of a simpler one's error on the models that are known, an affine one and one
+/// by weights. Of one process: its noise says little of weights.
+const PARSIMONY: [f64; 2] = [1.0, 0.8];
+/// Of the mean of all, which has little noise to follow.
+const PARSIMONY_OF_COMMON: [f64; 2] = [0.95, 0.95];
 
 /// A model whose normalised seconds are known.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,8 +43,6 @@ enum Form {
 }
 
 impl Form {
-    const ALL: [Self; 3] = [Self::Proportional, Self::Affine, Self::Weights];
-
     /// None where the models do not tell.
     fn fit(self, known: &[Known], here_s: &[f64]) -> Option<Speed> {
         let column = |of: fn(&Known) -> f64| known.iter().map(of).collect::<Vec<f64>>();
@@ -91,12 +89,13 @@ impl Speed {
         Self::chosen(known, here_s, PARSIMONY)
     }
 
-    fn chosen(known: &[Known], here_s: &[f64], parsimony: f64) -> Self {
-        let (mut chosen, mut error) = (Self::proportional(1.0), f64::INFINITY);
-        for form in Form::ALL {
+    fn chosen(known: &[Known], here_s: &[f64], parsimony: [f64; 2]) -> Self {
+        let fit = |form: Form| form.fit(known, here_s);
+        let mut chosen = fit(Form::Proportional).unwrap_or(Self::proportional(1.0));
+        let mut error = Form::Proportional.left_out(known, here_s);
+        for (form, share) in [Form::Affine, Form::Weights].into_iter().zip(parsimony) {
             let left = form.left_out(known, here_s);
-            let Some(speed) = form.fit(known, here_s) else { continue };
-            if matches!(form, Form::Proportional) || left < parsimony * error {
+            if let Some(speed) = fit(form).filter(|_| left < share * error) {
                 (chosen, error) = (speed, left);
             }
         }
