@@ -32,8 +32,6 @@ impl ModelTiming {
 
 /// A sitting, and which of all models its own are.
 pub(crate) struct View<'a> {
-    /// The number of its process, from 0: of several groups of models each has one.
-    pub(crate) process: usize,
     /// The number of its group of models.
     pub(crate) group: usize,
     /// Its models' places among all.
@@ -152,7 +150,7 @@ pub(crate) mod tests {
             residuals: Vec::new(),
         };
         let whole = Whole { samples: Vec::new(), gate: Gate::default() };
-        View { process: 0, group, places: places.to_vec(), parameters, whole, split }
+        View { group, places: places.to_vec(), parameters, whole, split }
     }
 
     /// Normalised seconds of five models that two groups have measured; both have places 0 and 1.

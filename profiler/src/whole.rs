@@ -106,7 +106,7 @@ pub(crate) fn time_after(
             let whole = sit(device, &loaded, (sitting, &label), options, journal, progress)?;
             let split = Levels::of(&moments(&whole.samples), loaded.len());
             let (places, parameters) = (plan.places(group), &plan.parameters);
-            views.push(View { process, group, places, parameters, whole, split });
+            views.push(View { group, places, parameters, whole, split });
         }
     }
     let states = anchors.states(&views, options);
