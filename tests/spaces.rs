@@ -249,9 +249,12 @@ fn wrong_spaces_and_genotypes_name_what_is_wrong() {
         ("squeeze = 0.25", "squeeze = nan", "a `squeeze` above 0 and at most 1"),
         ("depth = [2, 3, 4]", "depth = [1000000000]", "a `depth` of at most 64"),
         ("width = 24", "width = 70000", "at most 65,536 channels"),
+        ("dsconv k3", "deconv k3", "`stem`: block template `deconv k3"),
+        ("\"pool\"", "\"pull\"", "`head`: block template `pull`"),
+        ("1x28x28", "1x28", "`input`: `1x28` is not a shape"),
     ] {
         let message = changed(from, to);
-        assert!(message.contains(reason), "{to}: {message}");
+        assert!(message.starts_with("space `ofa-28`") && message.contains(reason), "{message}");
     }
     let odd = (0..37).map(|number| (2 * number + 1).to_string()).collect::<Vec<_>>().join(", ");
     let many = changed("kernel = [3, 5, 7]", &format!("kernel = [{odd}]"));

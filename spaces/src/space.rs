@@ -82,7 +82,8 @@ impl Space {
     /// A space that contradicts itself.
     pub fn new(spec: SpaceSpec) -> Result<Self> {
         let fail = |reason: String| Error::Space { space: spec.name.clone(), reason };
-        let input: Shape = spec.input.parse()?;
+        let shape = spec.input.parse::<Shape>();
+        let input = shape.map_err(|error| fail(format!("`input`: {error}")))?;
         let square = |&side: &usize| Shape::new(input.channels, side, side);
         let inputs = if spec.resolutions.is_empty() {
             vec![input]
@@ -99,10 +100,11 @@ impl Space {
         }
         let mut choices = Vec::new();
         let resolution = add_choice(&mut choices, ChoiceKind::Resolution, inputs.len(), None);
-        let templates = |texts: &[String]| {
-            texts.iter().map(|text| Template::parse(text)).collect::<Result<Vec<_>>>()
+        let templates = |part: &str, texts: &[String]| {
+            let parsed = texts.iter().map(|text| Template::parse(text)).collect::<Result<Vec<_>>>();
+            parsed.map_err(|error| fail(format!("`{part}`: {error}")))
         };
-        let (stem, head) = (templates(&spec.stem)?, templates(&spec.head)?);
+        let (stem, head) = (templates("stem", &spec.stem)?, templates("head", &spec.head)?);
         let mut stages = Vec::new();
         let mut channels = stem.iter().rev().find_map(|block| block.width);
         for (index, stage) in spec.stages.iter().enumerate() {
@@ -135,7 +137,12 @@ impl Space {
             choices,
             resolution,
         };
-        space.check()?;
+        space.check().map_err(|error| match error {
+            Error::Space { .. } => error,
+            of_block => {
+                Error::Space { space: space.spec.name.clone(), reason: of_block.to_string() }
+            }
+        })?;
         Ok(space)
     }
 
