@@ -5,6 +5,7 @@ mod cli;
 mod compare;
 mod compare_runs;
 mod devices;
+mod gpu_check;
 mod on_a_gpu;
 mod predictors;
 mod proxyless;

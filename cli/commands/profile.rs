@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::Profile,
-    commands::table::another_speed,
+    commands::table::{another_speed, launch_bound},
     device::DeviceSpec,
     format, output, plots,
     progress::Progress,
@@ -197,6 +197,9 @@ fn summary(table: &LatencyTable) -> Result<()> {
     }
     if let Some(told) = another_speed(&table.hygiene) {
         output::text(&format!("{told} than in most; these do not count"))?;
+    }
+    if let Some(told) = launch_bound(&table.hygiene) {
+        output::text(&told)?;
     }
     Ok(())
 }

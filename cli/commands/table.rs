@@ -151,9 +151,7 @@ fn machine(hygiene: &Hygiene) -> String {
     let reasons =
         if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
     let load = hygiene.load.map_or_else(|| "-".to_owned(), |load| format!("{load:.2} cores"));
-    let bound = hygiene.launch_bound.map_or_else(String::new, |share| {
-        format!("; launch-bound in {}", format::percent(Some(share)))
-    });
+    let bound = launch_bound(hygiene).map_or_else(String::new, |told| format!("; {told}"));
     let elsewhere = another_speed(hygiene).map_or_else(String::new, |told| format!("; {told}"));
     format!(
         "{verdict}: {} bursts, {} repeated{reasons}, {} disturbed, {} on a shared core; {} calls replaced; \
@@ -175,6 +173,15 @@ pub(crate) fn another_speed(hygiene: &Hygiene) -> Option<String> {
         1 => Some("in 1 process the machine was at another speed".to_owned()),
         count => Some(format!("in {count} processes the machine was at another speed")),
     }
+}
+
+/// How often a GPU waited for its host, if it did.
+pub(crate) fn launch_bound(hygiene: &Hygiene) -> Option<String> {
+    let share = hygiene.launch_bound.filter(|share| *share > 0.0)?;
+    Some(format!(
+        "launch-bound in {} of the bursts: a faster GPU would gain nothing there, a larger batch would",
+        format::percent(Some(share))
+    ))
 }
 
 fn candidates(table: &LatencyTable) -> Result<()> {

@@ -7,7 +7,10 @@ use netfit_spaces::Space;
 
 use crate::{
     args::Validate,
-    commands::{profile, table::another_speed},
+    commands::{
+        profile,
+        table::{another_speed, launch_bound},
+    },
     device::{DeviceKind, DeviceSpec},
     format, output,
     progress::Progress,
@@ -104,6 +107,9 @@ fn print(table: &LatencyTable, validation: &Validation, timed: &TimedNetworks) -
         output::text(&format!(
             "{told} than in the table; these count only where fewer than two others are left"
         ))?;
+    }
+    if let Some(told) = launch_bound(&timed.hygiene) {
+        output::text(&told)?;
     }
     if timed.hygiene.verdict == Verdict::NoiseAccepted {
         output::text(

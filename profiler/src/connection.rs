@@ -118,6 +118,11 @@ impl Connection {
         }
     }
 
+    /// Ends the process: a GPU may allow only one, and memory may have room for only one.
+    pub(crate) fn end(&mut self) {
+        self.process = None;
+    }
+
     pub(crate) fn unexpected(&self, answer: &Answer) -> Error {
         let mut found = format!("{answer:?}");
         found.truncate(found.floor_char_boundary(100));

@@ -135,6 +135,7 @@ impl Device for CudaDevice {
 
     fn restart(&mut self) -> Result<()> {
         if self.loaded > 0 {
+            self.connection.end();
             (self.connection, _) = open(&self.launch, self.options)?;
             self.loaded = 0;
         }
@@ -148,7 +149,7 @@ impl Device for CudaDevice {
             Model::File { path, .. } => {
                 return Err(Error::Model {
                     path: path.to_owned(),
-                    reason: "libtorch runs networks of a space, not ONNX files; hint: measure it on `cpu`".to_owned(),
+                    reason: "libtorch runs networks of a space, not ONNX files; hint: measure it on `cuda-ort:N` or `tensorrt:N`".to_owned(),
                 });
             }
         };

@@ -6,7 +6,7 @@ use netfit_latency_tables::Fingerprint;
 use netfit_spaces::Network;
 use serde::{Deserialize, Serialize};
 
-use crate::Result;
+use crate::{Result, memory};
 
 /// Something that runs models and tells how long they take.
 ///
@@ -18,6 +18,11 @@ pub trait Device {
     /// Whether it can tell where the time of a [`Model::Traced`] went.
     fn traces(&self) -> bool {
         true
+    }
+
+    /// Bytes that a loaded network takes until the device is restarted, about.
+    fn bytes(&self, network: &Network) -> u64 {
+        memory::of_weights(network.parameters().0)
     }
 
     /// Forgets all models. A real device starts a new process, since whole processes differ in speed.
@@ -144,6 +149,9 @@ pub struct Ran {
     pub others_s: Option<f64>,
     /// The processor's frequency right after the burst, where the system tells it.
     pub hertz: Option<f64>,
+    /// Whether a GPU was slowed down by its heat or its power supply right after the burst.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub throttled: bool,
     /// Whether most calls took as long as the host needs to launch their kernels, so that a faster GPU would gain nothing;
     /// none for processors.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use crate::gate::Disturbance;
+
 /// An error of this crate; each message names the thing, what was found and what was expected.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -83,9 +85,10 @@ pub enum Error {
     },
     /// The machine was too busy to measure on.
     #[error(
-        "the machine was disturbed while it was measured: {disturbed} of {bursts} bursts ({reasons}; drift up to {:.1} %), accepted are {:.0} %; hint: stop other work, or go on with --accept-noise, which marks the table",
+        "the machine was disturbed while it was measured: {disturbed} of {bursts} bursts ({reasons}; drift up to {:.1} %), accepted are {:.0} %; hint: {}, or go on with --accept-noise, which marks the table",
         100.0 * drift,
-        100.0 * accepted
+        100.0 * accepted,
+        quieter(reasons)
     )]
     Disturbed {
         /// Bursts that stayed disturbed after all repetitions.
@@ -137,3 +140,13 @@ impl<R> From<ort::Error<R>> for Error {
 
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// What makes a machine quieter that was disturbed for these reasons.
+fn quieter(reasons: &str) -> &'static str {
+    let clocks = [Disturbance::Frequency, Disturbance::Throttled];
+    if clocks.iter().any(|why| reasons.contains(why.name())) {
+        "stop other work, keep the clocks at one speed (of a GPU: `nvidia-smi --lock-gpu-clocks`) or cool it"
+    } else {
+        "stop other work"
+    }
+}

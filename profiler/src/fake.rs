@@ -30,12 +30,19 @@ pub struct FakeDevice {
     pub loads: Vec<(Range<usize>, f64)>,
     /// Bursts whose calls share their core.
     pub shared: Vec<Range<usize>>,
+    /// Bursts in which its frequency is another, and by which factor.
+    pub frequencies: Vec<(Range<usize>, f64)>,
+    /// Bursts in which it is throttled.
+    pub throttled: Vec<Range<usize>>,
+    /// Calls shorter than this are bound by their launch; `None` is a processor.
+    pub launch_s: Option<f64>,
     /// Whether it can tell where the time of a traced network went.
     pub traces: bool,
     random: Random,
     process: f64,
     processes: usize,
     bursts: usize,
+    warmed_up: usize,
     models: Vec<Held>,
 }
 
@@ -59,11 +66,15 @@ impl FakeDevice {
             disturbances: Vec::new(),
             loads: Vec::new(),
             shared: Vec::new(),
+            frequencies: Vec::new(),
+            throttled: Vec::new(),
+            launch_s: None,
             traces: true,
             random: Random::new(seed, "fake device"),
             process: 1.0,
             processes: 0,
             bursts: 0,
+            warmed_up: 0,
             models: Vec::new(),
         }
     }
@@ -80,6 +91,11 @@ impl FakeDevice {
     /// Seconds of an undisturbed call in a process of ordinary speed.
     pub fn network_s(&self, network: &Network) -> f64 {
         self.intercept_s + self.slope * network.blocks().iter().map(Self::block_s).sum::<f64>()
+    }
+
+    /// Calls that were made before timed ones.
+    pub fn warmed_up(&self) -> usize {
+        self.warmed_up
     }
 
     fn noisy(&mut self, seconds: f64) -> f64 {
@@ -149,6 +165,7 @@ impl Device for FakeDevice {
         for burst in bursts {
             let index = self.bursts;
             self.bursts += 1;
+            self.warmed_up += burst.warm_up;
             let slow: f64 = planted(&self.disturbances, index).product();
             let load: f64 = planted(&self.loads, index).sum();
             let held = self.held(burst.model)?;
@@ -157,11 +174,23 @@ impl Device for FakeDevice {
             let calls: Vec<f64> = (0..burst.calls).map(|_| self.noisy(seconds)).collect();
             // As if each burst were filled: load is told over time.
             let elapsed_s = calls.iter().sum::<f64>().max(burst.warm_up_s + burst.seconds);
-            let sharing = self.shared.iter().any(|range| range.contains(&index));
+            let within =
+                |ranges: &[Range<usize>]| ranges.iter().any(|range| range.contains(&index));
+            let (sharing, throttled) = (within(&self.shared), within(&self.throttled));
             let shared = if sharing { calls.len() } else { 0 };
             let others_s = Some(load * elapsed_s);
-            let (replaced, hertz, launch_bound) = (0, None, None);
-            ran.push(Ran { calls, shared, replaced, elapsed_s, others_s, hertz, launch_bound });
+            let hertz = Some(planted(&self.frequencies, index).fold(1e9, |hertz, by| hertz * by));
+            let launch_bound = self.launch_s.map(|launch_s| seconds < launch_s);
+            ran.push(Ran {
+                calls,
+                shared,
+                replaced: 0,
+                elapsed_s,
+                others_s,
+                hertz,
+                throttled,
+                launch_bound,
+            });
         }
         Ok(ran)
     }

@@ -21,6 +21,7 @@ pub(crate) enum Disturbance {
     Shared,
     Drift,
     Frequency,
+    Throttled,
     Outlier,
 }
 
@@ -31,6 +32,7 @@ impl Disturbance {
             Self::Shared => "shared core",
             Self::Drift => "drift",
             Self::Frequency => "frequency",
+            Self::Throttled => "throttling",
             Self::Outlier => "outlier",
         }
     }
@@ -90,6 +92,8 @@ impl Protocol {
         let found = |at: usize| {
             if loads[at].is_some_and(|load| load > self.load) {
                 Some(Disturbance::Load)
+            } else if samples[at].throttled {
+                Some(Disturbance::Throttled)
             } else if changes[at].is_some_and(|change| change > self.frequency) {
                 Some(Disturbance::Frequency)
             } else if !bursts.settled && split.drifts[at].abs() > drift {
@@ -166,6 +170,14 @@ impl Sitting {
     }
 }
 
+/// Share of the bursts in which a GPU waited for its host, over all of these, where that is told.
+pub(crate) fn launch_bound_share(gates: &[Gate]) -> Option<f64> {
+    let told = gates.iter().filter_map(|gate| Some((gate.launch_bound?, gate.bursts as f64)));
+    let (bound, bursts) = told
+        .fold((0.0, 0.0), |(bound, all), (share, bursts)| (bound + share * bursts, all + bursts));
+    (bursts > 0.0).then(|| bound / bursts)
+}
+
 /// The verdict over all gates; an error where it is not clean and noise is not accepted.
 pub(crate) fn judge(gates: &[Gate], options: &ProfileOptions) -> Result<Hygiene> {
     let largest = |of: fn(&Gate) -> Option<f64>| gates.iter().filter_map(of).reduce(f64::max);
@@ -197,7 +209,7 @@ pub(crate) fn judge(gates: &[Gate], options: &ProfileOptions) -> Result<Hygiene>
         reference_drift: drift,
         load: largest(|gate| gate.load),
         frequency_change: largest(|gate| gate.frequency_change),
-        launch_bound: largest(|gate| gate.launch_bound),
+        launch_bound: launch_bound_share(gates),
         processes_at_another_speed: 0,
         repeated_for,
     })

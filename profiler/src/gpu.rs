@@ -1,19 +1,27 @@
 //! NVIDIA GPUs as their driver tells of them (NVML), without libtorch or CUDA.
 
-use nvml_wrapper::{Nvml, enum_wrappers::device::Clock, error::NvmlError};
+use std::time::{Duration, Instant};
+
+use nvml_wrapper::{
+    Nvml, bitmasks::device::ThrottleReasons, enum_wrappers::device::Clock, error::NvmlError,
+};
 use serde::Serialize;
 
 use crate::{Error, Result};
 
+/// How often a GPU's clock is read at most: to ask the driver takes as long as several calls of a small network.
+const PERIOD: Duration = Duration::from_millis(100);
+
 /// An NVIDIA GPU.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Gpu {
-    /// Its number in the order of the PCI bus.
+    /// Its number in CUDA: in the order of the PCI bus, as `CUDA_VISIBLE_DEVICES` leaves it.
     pub index: usize,
     /// Its name, for example `NVIDIA A100-SXM4-40GB`.
     pub name: String,
-    /// Its memory, bytes.
-    pub memory_bytes: u64,
+    /// Its memory, bytes, unless the driver keeps it for itself, as it may of a part of a GPU.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
     /// Major and minor version of what it can compute.
     pub compute_capability: (i32, i32),
     /// The driver's version.
@@ -49,53 +57,138 @@ impl Driver {
         }
     }
 
-    /// All GPUs.
-    ///
-    /// # Errors
-    /// The driver does not answer.
-    pub fn gpus(&self) -> Result<Vec<Gpu>> {
-        let count = self.0.device_count().map_err(|error| failed(&error))?;
-        (0..count).map(|index| self.gpu(index).map_err(|error| failed(&error))).collect()
-    }
-
-    fn gpu(&self, index: u32) -> std::result::Result<Gpu, NvmlError> {
-        let device = self.0.device_by_index(index)?;
-        let capability = device.cuda_compute_capability()?;
-        Ok(Gpu {
-            index: index as usize,
-            name: device.name()?,
-            memory_bytes: device.memory_info()?.total,
-            compute_capability: (capability.major, capability.minor),
-            driver: self.0.sys_driver_version()?,
-        })
-    }
-
     /// The driver's version, if it tells.
     pub fn version(&self) -> Option<String> {
         self.0.sys_driver_version().ok()
     }
 
-    /// The GPU with this number or identifier (`GPU-...`), if there is one.
-    pub(crate) fn chip(&self, shown: &str) -> Option<Chip> {
-        let device = match shown.parse() {
-            Ok(index) => self.0.device_by_index(index),
-            Err(_) => self.0.device_by_uuid(shown),
+    /// All GPUs that CUDA shows, by their numbers there; for one that does not answer, why.
+    ///
+    /// # Errors
+    /// The driver does not answer.
+    pub fn gpus(&self) -> Result<Vec<Result<Gpu>>> {
+        let count = self.0.device_count().map_err(|error| failed(&error))? as usize;
+        let shown: Vec<String> = match visible().as_deref() {
+            None => (0..count).map(|index| index.to_string()).collect(),
+            Some(list) => list.split(',').map(|name| name.trim().to_owned()).collect(),
         };
-        let device = device.ok()?;
-        Some(Chip {
-            uuid: device.uuid().ok()?,
-            name: device.name().ok()?,
-            cores: device.num_cores().ok()? as usize,
-        })
+        // CUDA, too, ends the list at the first name that means nothing.
+        let devices = shown.iter().map_while(|name| self.device(name));
+        let gpu = |(index, device)| gpu(index, &device).map_err(|error| failed(&error));
+        Ok(devices.enumerate().map(gpu).collect())
     }
 
-    /// How fast the multiprocessors of a GPU run now, if it tells. Of several GPUs the one with this identifier
-    /// (`GPU-...`) is meant: CUDA numbers them in its own order.
-    pub fn hertz(&self, uuid: &str) -> Option<f64> {
-        let device = self.0.device_by_uuid(uuid).ok()?;
-        let megahertz = device.clock_info(Clock::SM).ok()?;
-        Some(f64::from(megahertz) * 1e6)
+    /// What is known of the GPU that has this number in CUDA.
+    ///
+    /// # Errors
+    /// There is none, or it is split into parts (MIG), and the number stands for one of them.
+    pub(crate) fn chip(&self, gpu: usize) -> std::result::Result<Chip, String> {
+        let none = || format!("the driver shows no GPU {gpu}");
+        let name = shown(gpu, visible().as_deref()).ok_or_else(none)?;
+        let device = self.device(&name).ok_or_else(none)?;
+        if device.mig_mode().is_ok_and(|mode| mode.current == 1) && !name.starts_with("MIG-") {
+            return Err(format!(
+                "GPU {gpu} is split into parts (MIG); hint: name one in CUDA_VISIBLE_DEVICES"
+            ));
+        }
+        let chip = || {
+            let (uuid, name) = (device.uuid()?, device.name()?);
+            Ok::<_, NvmlError>(Chip { uuid, name, cores: device.num_cores()? as usize })
+        };
+        chip().map_err(|error| error.to_string())
     }
+
+    /// The GPU of this name in `CUDA_VISIBLE_DEVICES`: its number, or its identifier or the beginning of it.
+    fn device(&self, name: &str) -> Option<nvml_wrapper::Device<'_>> {
+        if let Ok(index) = name.parse() {
+            return self.0.device_by_index(index).ok();
+        }
+        if let Ok(device) = self.0.device_by_uuid(name) {
+            return Some(device);
+        }
+        let all = (0..self.0.device_count().ok()?).filter_map(|at| self.0.device_by_index(at).ok());
+        let mut begin = all.filter(|device| device.uuid().is_ok_and(|uuid| uuid.starts_with(name)));
+        let first = begin.next()?;
+        (begin.next().is_none() && name.starts_with("GPU-")).then_some(first)
+    }
+}
+
+fn visible() -> Option<String> {
+    std::env::var("CUDA_VISIBLE_DEVICES").ok()
+}
+
+/// Which of the driver's GPUs has a number in CUDA: its own number, or the identifier, in `CUDA_VISIBLE_DEVICES`.
+fn shown(gpu: usize, visible: Option<&str>) -> Option<String> {
+    match visible {
+        None => Some(gpu.to_string()),
+        Some(list) => list.split(',').nth(gpu).map(|one| one.trim().to_owned()),
+    }
+}
+
+fn gpu(index: usize, device: &nvml_wrapper::Device<'_>) -> std::result::Result<Gpu, NvmlError> {
+    let capability = device.cuda_compute_capability()?;
+    Ok(Gpu {
+        index,
+        name: device.name()?,
+        memory_bytes: device.memory_info().ok().map(|memory| memory.total),
+        compute_capability: (capability.major, capability.minor),
+        driver: device.nvml().sys_driver_version()?,
+    })
+}
+
+/// How fast a GPU computes, as far as the driver tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Reading {
+    /// Of its multiprocessors.
+    pub hertz: Option<f64>,
+    /// Whether its heat or its power supply slows it down. A limit to its power alone is how it always works.
+    pub throttled: bool,
+}
+
+/// Watches one GPU's clock.
+#[derive(Debug)]
+pub struct GpuClock {
+    driver: Driver,
+    uuid: String,
+    latest: Option<(Instant, Reading)>,
+}
+
+impl GpuClock {
+    /// The clock of the GPU with this identifier (`GPU-...`): CUDA numbers GPUs in its own order.
+    pub fn new(driver: Driver, uuid: String) -> Self {
+        Self { driver, uuid, latest: None }
+    }
+
+    /// How fast the GPU computes now, or did a tenth of a second ago at most. Nothing is known of one that the driver does
+    /// not tell of, as of a part of a GPU (MIG).
+    pub fn read(&mut self) -> Reading {
+        match self.latest {
+            Some((read, reading)) if read.elapsed() < PERIOD => reading,
+            _ => {
+                let reading = self.ask();
+                self.latest = Some((Instant::now(), reading));
+                reading
+            }
+        }
+    }
+
+    fn ask(&self) -> Reading {
+        let Ok(device) = self.driver.0.device_by_uuid(self.uuid.as_str()) else {
+            return Reading::default();
+        };
+        let hertz = device.clock_info(Clock::SM).ok().map(|megahertz| f64::from(megahertz) * 1e6);
+        let throttled = device.current_throttle_reasons().is_ok_and(slows_down);
+        Reading { hertz, throttled }
+    }
+}
+
+fn slows_down(reasons: ThrottleReasons) -> bool {
+    reasons.intersects(
+        ThrottleReasons::HW_SLOWDOWN
+            | ThrottleReasons::SW_THERMAL_SLOWDOWN
+            | ThrottleReasons::HW_THERMAL_SLOWDOWN
+            | ThrottleReasons::HW_POWER_BRAKE_SLOWDOWN,
+    )
 }
 
 fn failed(error: &NvmlError) -> Error {
@@ -116,10 +209,26 @@ mod tests {
             }
             Ok(driver) => {
                 for (index, gpu) in driver.gpus().unwrap().into_iter().enumerate() {
-                    assert!(gpu.index == index && gpu.memory_bytes > 0, "{gpu:?}");
-                    assert!(!gpu.name.is_empty() && gpu.compute_capability.0 > 0, "{gpu:?}");
+                    let gpu = gpu.unwrap();
+                    assert!(gpu.index == index && !gpu.name.is_empty(), "{gpu:?}");
+                    assert!(gpu.compute_capability.0 > 0, "{gpu:?}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn numbers_are_those_that_cuda_shows() {
+        assert_eq!(shown(1, None).as_deref(), Some("1"));
+        assert_eq!(shown(1, Some("3, GPU-5")).as_deref(), Some("GPU-5"));
+        assert_eq!(shown(2, Some("3,1")), None);
+    }
+
+    #[test]
+    fn heat_slows_a_gpu_down_and_a_limit_to_its_power_does_not() {
+        let power = ThrottleReasons::SW_POWER_CAP | ThrottleReasons::GPU_IDLE;
+        assert!(!slows_down(power) && !slows_down(ThrottleReasons::NONE));
+        assert!(slows_down(power | ThrottleReasons::SW_THERMAL_SLOWDOWN));
+        assert!(slows_down(ThrottleReasons::HW_SLOWDOWN));
     }
 }

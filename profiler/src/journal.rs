@@ -125,6 +125,11 @@ impl Header {
         header
     }
 
+    /// What is measured.
+    fn of(&self) -> &'static str {
+        if self.options["table"].is_null() { "profile" } else { "validation" }
+    }
+
     /// What differs, in words; none where nothing does.
     fn differs(&self, other: &Self) -> Option<String> {
         let pair = |what: &str, ours: &str, theirs: &str| {
@@ -132,6 +137,9 @@ impl Header {
         };
         if self.format != other.format {
             return pair("format", &self.format, &other.format);
+        }
+        if self.of() != other.of() {
+            return Some(format!("expected one of a {}, found one of a {}", self.of(), other.of()));
         }
         if self.space_id != other.space_id {
             return pair("space", &self.space_id, &other.space_id);

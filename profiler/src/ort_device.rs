@@ -15,7 +15,7 @@ use crate::{
     BlockTimes, Burst, Device, Error, Model, Provider, Ran, Result,
     connection::{Connection, Launch},
     conversation::{Answer, ModelFile, Request},
-    runtime, trace,
+    memory, runtime, trace,
 };
 use exported::Exported;
 
@@ -181,9 +181,16 @@ impl Device for OrtDevice {
         self.options.provider == Provider::Cpu
     }
 
+    /// Each session keeps what its calls needed.
+    fn bytes(&self, network: &Network) -> u64 {
+        memory::of_weights(network.parameters().0)
+            + memory::of_activations(network, self.options.batch)
+    }
+
     fn restart(&mut self) -> Result<()> {
         if !self.loaded.is_empty() {
             let (library, folder) = (&self.library, self.folder.path());
+            self.connection.end();
             (self.connection, _) =
                 open(&self.launch, library, self.options, folder, self.canary_s)?;
             self.loaded.clear();

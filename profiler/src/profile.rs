@@ -10,7 +10,7 @@ use crate::{
     Device, Error, Model, Progress, Protocol, Result,
     anchors::Anchors,
     draw::{draw, draw_spread},
-    gate::{Gate, judge},
+    gate::{Gate, judge, launch_bound_share},
     journal::{Header, Journal},
     sources::{Parts, Ways, of_measured_state, sources},
     tails,
@@ -82,8 +82,12 @@ pub fn profile(
     let sources = sources(&parts)?;
     let blocks = parts.values().flatten().map(|part| &part.gate);
     let gates: Vec<Gate> = blocks.chain(&timed.gates).cloned().collect();
-    let hygiene =
-        Hygiene { processes_at_another_speed: timed.elsewhere, ..judge(&gates, options)? };
+    let hygiene = Hygiene {
+        processes_at_another_speed: timed.elsewhere,
+        // Of whole networks: a block by itself is too short to fill a GPU.
+        launch_bound: launch_bound_share(&timed.gates),
+        ..judge(&gates, options)?
+    };
     let mut calibration_networks = timed.networks(&drawn);
     let validation_networks = calibration_networks.split_off(options.calibration);
     let pairs: Vec<(Network, f64)> = calibration_networks
@@ -129,7 +133,7 @@ fn measure(
     let networks: Vec<Network> = genotypes.iter().map(|genotype| space.network(genotype)).collect();
     let models: Vec<Model<'_>> = networks.iter().map(Model::Network).collect();
     let parameters: Vec<u64> = networks.iter().map(|network| network.parameters().0).collect();
-    let ways = Ways::of(space, device);
+    let ways = Ways::of(space, device)?;
     let mut parts = Vec::new();
     let mut blocks = |process,
                       device: &mut dyn Device,

@@ -90,6 +90,14 @@ type Round<'a> = dyn FnMut(&[usize], &mut Random) -> Result<Vec<Sample>> + 'a;
 
 /// A drift lasts where at least this part of a repetition drifts too; what passes more often than not is repeated.
 const LASTING: f64 = 0.5;
+/// What may pass, and is waited for.
+const PASSING: [Disturbance; 5] = [
+    Disturbance::Load,
+    Disturbance::Shared,
+    Disturbance::Drift,
+    Disturbance::Frequency,
+    Disturbance::Throttled,
+];
 /// Bursts that a repetition has at least, so that neighbours tell the drift; with many models a quarter of a round.
 const LEAST: usize = 9;
 
@@ -166,7 +174,7 @@ impl Protocol {
     }
 
     /// Measures again what looks disturbed, until each model has a burst for each of so many rounds; tells what was thrown
-    /// away, by why. A load or a drift may pass: it is waited for as long as `repeats` times all bursts take, or `wait_s`;
+    /// away, by why. A load, a drift or another frequency may pass: it is waited for as long as `repeats` times all bursts take, or `wait_s`;
     /// but once a drift has lasted for `settle_s`, bursts count at each of the machine's speeds. Bursts that are disturbed
     /// one by one are repeated so often. Bursts that shared their core but look right are repeated no longer than all
     /// bursts take once.
@@ -202,8 +210,7 @@ impl Protocol {
                 drifting_s = 0.0;
                 continue;
             }
-            single +=
-                usize::from(!any(&[Disturbance::Load, Disturbance::Shared, Disturbance::Drift]));
+            single += usize::from(!any(&PASSING));
             let mut again = bursts.missing(&found, models, rounds);
             while again.len() < LEAST.max(models / 4) && !again.is_empty() {
                 again.push(random.below(models));
@@ -237,10 +244,15 @@ impl Protocol {
         if needed.is_finite() { (needed as usize).clamp(done, self.most_rounds) } else { done }
     }
 
-    /// The first calls of a process take longer.
+    /// The first calls of a process take longer; one of each is made in any case.
     fn warm_up(&self, device: &mut dyn Device, models: &[usize]) -> Result<()> {
-        let burst =
-            |&model: &usize| Burst { calls: 0, seconds: 0.0, patience_s: 0.0, ..self.burst(model) };
+        let burst = |&model: &usize| Burst {
+            warm_up: self.warm_up.max(1),
+            calls: 0,
+            seconds: 0.0,
+            patience_s: 0.0,
+            ..self.burst(model)
+        };
         device.time(&models.iter().map(burst).collect::<Vec<_>>()).map(drop)
     }
 

@@ -2,7 +2,10 @@
 
 use std::path::Path;
 
-use ort::ep::{CPU, CUDA, ExecutionProvider, ExecutionProviderDispatch, TensorRT};
+use ort::ep::{
+    ArenaExtendStrategy, CPU, CUDA, ExecutionProvider, ExecutionProviderDispatch, TensorRT,
+    cuda::ConvAlgorithmSearch,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{Driver, Error, Precision, Result, gpu::Chip};
@@ -71,7 +74,11 @@ impl Provider {
                 self.check::<CUDA>(Self::CUDA)?;
                 let provider = CUDA::default()
                     .with_device_id(self.number(gpu)?)
-                    .with_tf32(precision == Precision::Tf32);
+                    .with_tf32(precision == Precision::Tf32)
+                    // A search by trial chooses others from process to process, and takes memory for each.
+                    .with_conv_algorithm_search(ConvAlgorithmSearch::Heuristic)
+                    // Many sessions share the GPU: each takes what it needs, not the next power of two.
+                    .with_arena_extend_strategy(ArenaExtendStrategy::SameAsRequested);
                 provider.build()
             }
             Self::TensorRt { gpu, precision } => {
@@ -112,28 +119,6 @@ impl Provider {
     /// What the driver tells of the GPU, if it is one.
     pub(crate) fn chip(self, driver: &Driver) -> Result<Option<Chip>> {
         let Some(gpu) = self.gpu() else { return Ok(None) };
-        let visible = std::env::var("CUDA_VISIBLE_DEVICES").ok();
-        let chip = shown(gpu, visible.as_deref()).and_then(|shown| driver.chip(&shown));
-        chip.map(Some).ok_or_else(|| self.unusable(&format!("the driver shows no GPU {gpu}")))
-    }
-}
-
-/// Which of the driver's GPUs has a number in CUDA: its own number, or the identifier, in `CUDA_VISIBLE_DEVICES`.
-fn shown(gpu: usize, visible: Option<&str>) -> Option<String> {
-    match visible {
-        None => Some(gpu.to_string()),
-        Some(list) => list.split(',').nth(gpu).map(|one| one.trim().to_owned()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_are_those_that_cuda_shows() {
-        assert_eq!(shown(1, None).as_deref(), Some("1"));
-        assert_eq!(shown(1, Some("3, GPU-5")).as_deref(), Some("GPU-5"));
-        assert_eq!(shown(2, Some("3,1")), None);
+        driver.chip(gpu).map(Some).map_err(|reason| self.unusable(&reason))
     }
 }

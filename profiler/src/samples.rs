@@ -29,6 +29,9 @@ pub(crate) struct Sample {
     pub(crate) others_s: Option<f64>,
     #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     pub(crate) hertz: Option<f64>,
+    /// Whether a GPU was slowed down by its heat or its power supply.
+    #[serde(rename = "t", default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) throttled: bool,
     /// Whether a GPU waited for its host.
     #[serde(rename = "k", default, skip_serializing_if = "Option::is_none")]
     pub(crate) launch_bound: Option<bool>,
@@ -52,6 +55,7 @@ impl Sample {
                 elapsed_s: ran.elapsed_s,
                 others_s: ran.others_s,
                 hertz: ran.hertz,
+                throttled: ran.throttled,
                 launch_bound: ran.launch_bound,
                 launch,
                 burst,

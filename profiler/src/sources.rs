@@ -33,9 +33,9 @@ pub(crate) type Parts = BTreeMap<&'static str, Vec<Part>>;
 impl Ways {
     /// Both ways, for every block of a space; only between neighbours where the device cannot tell where the time of whole
     /// networks goes.
-    pub(crate) fn of(space: &Space, device: &dyn Device) -> Self {
+    pub(crate) fn of(space: &Space, device: &dyn Device) -> Result<Self> {
         let in_place = device.traces().then(|| InPlace::of(space));
-        Self { in_place, neighbours: Neighbours::of(space) }
+        Ok(Self { in_place, neighbours: Neighbours::of(space, device)? })
     }
 
     pub(crate) fn measure(

@@ -81,6 +81,9 @@ pub fn validate(
     options: &ProfileOptions,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Validation, TimedNetworks)> {
+    // Before a journal is begun.
+    table.check_space(space)?;
+    options.check()?;
     let seen = table.calibration_networks.iter().chain(&table.validation_networks);
     let seen: HashSet<Genotype> = seen.map(|timing| timing.genotype.clone()).collect();
     let mut random = Random::new(options.seed, "validated networks");

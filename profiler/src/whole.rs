@@ -9,6 +9,7 @@ use crate::{
     gate::{Gate, Sitting, judge},
     journal::{Journal, Whole},
     levels::Levels,
+    memory,
     protocol::load,
     samples::moments,
     views::{ModelTiming, View, paces, timing},
@@ -20,11 +21,6 @@ const AGAIN: u64 = 2;
 const MORE: usize = 2;
 /// So many processes of the measured state are better than any number of both: from two on their scatter is known.
 const LEAST: usize = 2;
-/// Bytes that the models of one process may take, as far as their parameters tell.
-const MEMORY: u64 = 4 << 30;
-/// What a parameter takes in a runtime, and half as much again: a hundred networks of five million parameters made
-/// ONNX Runtime's process 4.2 bytes larger for each.
-const PARAMETER_BYTES: u64 = 6;
 
 /// Networks with their latencies.
 pub(crate) fn truths<'a>(
@@ -59,9 +55,6 @@ impl Timed {
     }
 }
 
-/// Models that share a process, by their places among all.
-struct Group(Vec<usize>);
-
 /// Times whole models in `options.processes` processes beside the anchors, all in one state of the machine as far as it
 /// stays in one: what was measured in another does not count, unless fewer than two processes are of the measured state
 /// after half as many again. `parameters` are the models' (for the memory that they take).
@@ -90,7 +83,7 @@ pub(crate) fn time_after(
     journal: &mut Journal,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Timed> {
-    let plan = Plan::of(models, parameters, anchors);
+    let plan = Plan::of(device, models, parameters, anchors);
     let (groups, planned) = (plan.groups.len(), options.processes);
     let mut views: Vec<View<'_>> = Vec::new();
     for process in 0..planned + planned.div_ceil(MORE) {
@@ -122,7 +115,8 @@ pub(crate) fn time_after(
 
 /// Which models are loaded together.
 struct Plan<'a> {
-    groups: Vec<Group>,
+    /// By their places among all models.
+    groups: Vec<Vec<usize>>,
     /// The anchors that each process has.
     beside: &'a [Network],
     models: &'a [Model<'a>],
@@ -131,8 +125,17 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn of(models: &'a [Model<'a>], parameters: &[u64], anchors: &'a Anchors) -> Self {
-        let groups = groups(parameters);
+    fn of(
+        device: &dyn Device,
+        models: &'a [Model<'a>],
+        parameters: &[u64],
+        anchors: &'a Anchors,
+    ) -> Self {
+        let bytes = |(model, &count): (&Model<'_>, &u64)| match model.network() {
+            Some(network) => device.bytes(network),
+            None => memory::of_weights(count),
+        };
+        let groups = memory::groups(&models.iter().zip(parameters).map(bytes).collect::<Vec<_>>());
         // Where all models share a process, they tie the processes together by themselves.
         let alone = groups.len() == 1 && anchors.known_s.is_none();
         let beside = &anchors.networks[..if alone { 1 } else { anchors.networks.len() }];
@@ -143,13 +146,13 @@ impl<'a> Plan<'a> {
     }
 
     fn loaded(&self, group: usize) -> Vec<Model<'a>> {
-        let own = self.groups[group].0.iter().map(|&model| self.models[model]);
+        let own = self.groups[group].iter().map(|&model| self.models[model]);
         self.beside.iter().map(Model::Network).chain(own).collect()
     }
 
     /// Places of these among all anchors and models.
     fn places(&self, group: usize) -> Vec<usize> {
-        let own = self.groups[group].0.iter().map(|&model| self.beside.len() + model);
+        let own = self.groups[group].iter().map(|&model| self.beside.len() + model);
         (0..self.beside.len()).chain(own).collect()
     }
 
@@ -247,15 +250,6 @@ fn sit_once(
     )
 }
 
-/// Parts of the models that fit into a process's memory, of about equal size.
-fn groups(parameters: &[u64]) -> Vec<Group> {
-    let bytes: u64 = parameters.iter().map(|count| count * PARAMETER_BYTES).sum();
-    let count =
-        usize::try_from(bytes.div_ceil(MEMORY)).unwrap_or(1).clamp(1, parameters.len().max(1));
-    // Dealt out like cards: each group has models from everywhere.
-    (0..count).map(|first| Group((first..parameters.len()).step_by(count).collect())).collect()
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -347,15 +341,5 @@ mod tests {
         assert_eq!(processes(&[0, 1, 2, 3, 4, 5], &known), (vec![2; 6], 6));
         let any_speed = Anchors { any_speed: true, ..known };
         assert_eq!(processes(&[0, 1], &any_speed), (vec![2, 2, 1, 1], 0));
-    }
-
-    #[test]
-    fn models_beyond_the_memory_are_dealt_into_groups() {
-        let large = vec![400_000_000; 7];
-        let groups = groups(&large);
-        assert_eq!(groups.len(), 4);
-        assert_eq!(groups[1].0, [1, 5]);
-        assert_eq!(super::groups(&[5; 40]).len(), 1);
-        assert_eq!(super::groups(&[]).len(), 1);
     }
 }

@@ -13,7 +13,7 @@ use ort::{
 };
 
 use crate::{
-    Burst, Driver, Error, Provider, Ran, Result,
+    Burst, Driver, Error, GpuClock, Provider, Ran, Reading, Result,
     canary::Canary,
     conversation::{Answer, ModelFile, Request, converse},
     cores::{cores, on_threads},
@@ -33,8 +33,8 @@ struct Opened {
     environment: Environment,
     provider: Provider,
     cache: PathBuf,
-    /// The GPU's driver and identifier.
-    gpu: Option<(Driver, String)>,
+    /// The GPU's, if it is one.
+    clock: Option<GpuClock>,
 }
 
 struct Worker {
@@ -74,9 +74,21 @@ impl Worker {
                     let held = held(&mut self.models, burst.model)?;
                     let (calls, shared, replaced) = held.burst(*burst, &mut self.canary)?;
                     let (elapsed_s, others_s, hertz) = self.probe.lap();
-                    let hertz = self.opened.as_ref().map_or(hertz, |opened| opened.hertz(hertz));
-                    let launch_bound = None;
-                    Ok(Ran { calls, shared, replaced, elapsed_s, others_s, hertz, launch_bound })
+                    let clock = self.opened.as_mut().and_then(|opened| opened.clock.as_mut());
+                    let Reading { hertz, throttled } = match clock {
+                        Some(clock) => clock.read(),
+                        None => Reading { hertz, throttled: false },
+                    };
+                    Ok(Ran {
+                        calls,
+                        shared,
+                        replaced,
+                        elapsed_s,
+                        others_s,
+                        hertz,
+                        throttled,
+                        launch_bound: None,
+                    })
                 });
                 let ran = ran.collect::<Result<_>>()?;
                 Ok(Answer::Timed { ran, canary_s: self.canary.floor_s() })
@@ -208,17 +220,17 @@ impl Opened {
             // The parent knows it: files are exported for one batch.
             batch: 1,
         };
-        let mut gpu = None;
+        let mut clock = None;
         if provider.gpu().is_some() {
             let driver = Driver::open()?;
             let version = driver.version().map(|version| format!(", driver {version}"));
             fingerprint.runtime_version += &version.unwrap_or_default();
             if let Some(chip) = provider.chip(&driver)? {
                 (fingerprint.processor, fingerprint.cores) = (chip.name, chip.cores);
-                gpu = Some((driver, chip.uuid));
+                clock = Some(GpuClock::new(driver, chip.uuid));
             }
         }
-        Ok((Self { environment, provider, cache, gpu }, fingerprint))
+        Ok((Self { environment, provider, cache, clock }, fingerprint))
     }
 
     fn load(&self, file: &ModelFile) -> Result<Held> {
@@ -233,14 +245,6 @@ impl Opened {
         let session = session::load(&mut builder, path)?;
         let inputs = runtime::inputs(path, &session, dimensions, 0)?;
         Ok(Held { session, inputs, timed: record.is_some().then(Vec::new) })
-    }
-
-    /// The frequency of what computes: the GPU's, or else the processor's.
-    fn hertz(&self, processor: Option<f64>) -> Option<f64> {
-        match &self.gpu {
-            Some((driver, uuid)) => driver.hertz(uuid),
-            None => processor,
-        }
     }
 }
 

@@ -327,6 +327,33 @@ fn more_processes_go_on_with_a_validation_s_journal() {
     assert_eq!(five + two_more, at_once);
 }
 
+/// Blocks by themselves are shorter than whole networks, and always bound by their launch here.
+#[test]
+fn a_table_tells_how_many_whole_networks_a_gpu_waits_for_its_host_in() {
+    let space = Space::preset("ofa-28").unwrap();
+    let mut device = FakeDevice::new(0);
+    let options = ProfileOptions { validation: 0, ..ProfileOptions::of_gpu() };
+    let between = |share: f64| {
+        let smallest = device.network_s(&space.network(&space.smallest()));
+        let largest = device.network_s(&space.network(&space.largest()));
+        smallest + share * (largest - smallest)
+    };
+    let (none, some, all) = (between(-0.1), between(0.4), between(1.1));
+    let mut share = |launch_s| {
+        device.launch_s = Some(launch_s);
+        let table = table(&mut device, &options).unwrap();
+        let networks = table.calibration_networks;
+        let bound = networks.iter().filter(|network| network.seconds < launch_s).count();
+        (table.hygiene.launch_bound.unwrap(), bound as f64 / networks.len() as f64)
+    };
+    assert_eq!((share(none).0, share(all).0), (0.0, 1.0));
+    // The reference network is one more.
+    let (told, expected) = share(some);
+    assert!((told - expected).abs() < 0.03 && (0.1..0.9).contains(&told), "{told}, {expected}");
+    device.launch_s = None;
+    assert_eq!(table(&mut device, &options).unwrap().hygiene.launch_bound, None);
+}
+
 /// Otherwise the same journal would be refused for ever.
 #[test]
 fn what_was_refused_is_measured_again_when_the_machine_is_quiet() {
@@ -346,7 +373,11 @@ fn a_journal_of_another_profile_is_refused_by_what_differs() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("journal");
     let first = ProfileOptions { journal: Some(path.clone()), ..options() };
-    table(&mut FakeDevice::new(0), &first).unwrap();
+    let made = table(&mut FakeDevice::new(0), &first).unwrap();
+    let own = Space::preset("ofa-28").unwrap();
+    let judged = crate::validate(&made, &own, &mut FakeDevice::new(0), 10, &first, &mut |_| {});
+    let message = judged.map(drop).unwrap_err().to_string();
+    assert!(message.contains("expected one of a validation, found one of a profile"), "{message}");
     let other = ProfileOptions { seed: 7, ..first.clone() };
     let message = table(&mut FakeDevice::new(0), &other).unwrap_err().to_string();
     assert!(message.contains("its seed is `0`, here it is `7`"), "{message}");

@@ -115,6 +115,45 @@ fn load_by_others_is_found_though_it_slows_nothing_down() {
     assert_eq!(sitting.disturbed, sitting.bursts);
 }
 
+/// As a GPU that is hot: nothing of it shows in one burst beside the others.
+#[test]
+fn other_frequencies_and_throttling_are_waited_out() {
+    let mut device = FakeDevice::new(1);
+    let (networks, models) = loaded(&mut device, 12);
+    let protocol = Protocol { rounds: 4, wait_s: 1.0, ..Protocol::default() };
+    // Longer than three repetitions of what is disturbed, which is all that an outlier gets.
+    device.frequencies = vec![(48..160, 0.8)];
+    device.disturbances = vec![(48..160, 1.02)];
+    let sitting = measure(&mut device, &models, &protocol);
+    assert!(sitting.repeated["frequency"] >= 48, "{:?}", sitting.repeated);
+    assert_eq!((sitting.disturbed, sitting.frequency_change), (0, Some(0.0)));
+    assert!(error(&sitting, &device, &networks) < 1e-9);
+
+    let mut device = FakeDevice::new(1);
+    let (networks, models) = loaded(&mut device, 12);
+    device.throttled.push(20..160);
+    device.disturbances = vec![(20..160, 1.02)];
+    let sitting = measure(&mut device, &models, &protocol);
+    assert!(sitting.repeated["throttling"] >= 48, "{:?}", sitting.repeated);
+    assert_eq!(sitting.disturbed, 0);
+    assert!(error(&sitting, &device, &networks) < 1e-9);
+    device.throttled.push(0..100_000);
+    let sitting = measure(&mut device, &models, &protocol);
+    assert_eq!(sitting.disturbed, sitting.bursts);
+}
+
+#[test]
+fn each_model_is_called_once_before_it_is_timed_even_where_bursts_have_no_warm_up() {
+    let mut device = FakeDevice::new(1);
+    let (_, models) = loaded(&mut device, 12);
+    // The first bursts of the device warm up; they are no part of what is measured.
+    device.disturbances = vec![(0..12, 10.0)];
+    let protocol = Protocol { warm_up: 0, burst_s: 0.0, ..Protocol::default() };
+    let sitting = measure(&mut device, &models, &protocol);
+    assert!(sitting.repeated.is_empty(), "{:?}", sitting.repeated);
+    assert_eq!(device.warmed_up(), 12);
+}
+
 #[test]
 fn bursts_on_a_shared_core_are_waited_out() {
     let mut device = FakeDevice::new(1);

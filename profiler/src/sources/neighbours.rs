@@ -12,6 +12,7 @@ use super::{NEIGHBOURS, part};
 use crate::{
     Device, Model, ProfileOptions, Progress, Protocol, Result,
     journal::{Journal, Part},
+    memory,
     protocol::load,
     samples::Sample,
 };
@@ -23,19 +24,23 @@ const VISITS: (usize, usize) = (8, 32);
 /// Relative standard error of a block's time at which no more visits are made.
 const PRECISION: f64 = 0.02;
 
-/// Every block of a space, and which neighbours it has.
-pub(super) struct Neighbours(Vec<(Block, Sides)>);
+/// Every block of a space and which neighbours it has, by what shares a process.
+pub(super) struct Neighbours(Vec<Vec<(Block, Sides)>>);
 
 impl Neighbours {
-    pub(super) fn of(space: &Space) -> Self {
-        let sides = |block: Block| {
+    pub(super) fn of(space: &Space, device: &dyn Device) -> Result<Self> {
+        let (mut blocks, mut bytes) = (Vec::new(), Vec::new());
+        for block in space.distinct_blocks() {
             let sides = Sides::of(space, &block);
-            (block, sides)
-        };
-        Self(space.distinct_blocks().into_iter().map(sides).collect())
+            bytes.push(device.bytes(&surrounded(&block, sides)?));
+            blocks.push((block, sides));
+        }
+        let of_group =
+            |places: Vec<usize>| places.into_iter().map(|place| blocks[place].clone()).collect();
+        Ok(Self(memory::groups(&bytes).into_iter().map(of_group).collect()))
     }
 
-    /// A part.
+    /// A part for each group of these blocks.
     pub(super) fn measure(
         &self,
         process: usize,
@@ -44,15 +49,20 @@ impl Neighbours {
         journal: &mut Journal,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<Part>> {
-        let stage = format!("{NEIGHBOURS} {process}");
-        let mut random = Random::at(options.seed, "order of blocks", &[process as u64]);
-        let label =
-            format!("blocks between neighbours, process {} of {}", process + 1, options.processes);
-        let mut told = |done: usize, of: usize| progress(Progress::new(label.clone(), done, of));
-        let part = part(&stage, options, journal, || {
-            visit(&self.0, device, options, &mut random, &mut told)
-        })?;
-        Ok(vec![part])
+        let mut parts = Vec::new();
+        for (number, group) in self.0.iter().enumerate() {
+            let number = process * self.0.len() + number;
+            let stage = format!("{NEIGHBOURS} {number}");
+            let mut random = Random::at(options.seed, "order of blocks", &[number as u64]);
+            let place = format!("process {} of {}", number + 1, options.processes * self.0.len());
+            let mut told = |what: &str, done: usize, of: usize| {
+                progress(Progress::new(format!("{what}, {place}"), done, of));
+            };
+            parts.push(part(&stage, options, journal, || {
+                visit(group, device, options, &mut random, &mut told)
+            })?);
+        }
+        Ok(parts)
     }
 }
 
@@ -104,7 +114,7 @@ fn visit(
     device: &mut dyn Device,
     options: &ProfileOptions,
     random: &mut Random,
-    progress: &mut dyn FnMut(usize, usize),
+    progress: &mut dyn FnMut(&str, usize, usize),
 ) -> Result<Part> {
     let mut networks = Vec::new();
     for (block, sides) in blocks {
@@ -121,7 +131,8 @@ fn visit(
         networks.push(Network::new(pair(shape)?.to_vec())?);
     }
     let whole: Vec<Model<'_>> = networks.iter().map(Model::Network).collect();
-    let models = load(device, &whole, random, &mut |_, _| {})?;
+    let models =
+        load(device, &whole, random, &mut |done, of| progress("loading blocks", done, of))?;
     let protocol = Protocol {
         rounds: VISITS.0,
         most_rounds: VISITS.1,
@@ -132,7 +143,8 @@ fn visit(
         ..options.measuring()
     };
     let keep = &mut |_: &[Sample]| Ok(());
-    let sitting = protocol.measure(device, &models, Vec::new(), random, keep, progress)?;
+    let told = &mut |done, of| progress("blocks between neighbours", done, of);
+    let sitting = protocol.measure(device, &models, Vec::new(), random, keep, told)?;
     let levels = sitting.split.models[blocks.len()..].iter().map(|level| level.exp());
     let pairs: BTreeMap<Shape, f64> = shapes.into_iter().zip(levels).collect();
     let mut part = Part { gate: sitting.gate(), ..Part::default() };
@@ -152,4 +164,57 @@ fn visit(
         part.blocks.insert(block.to_string(), (seconds, vec![1.0]));
     }
     Ok(part)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use netfit_latency_tables::Fingerprint;
+    use netfit_spaces::PRESETS;
+
+    use super::*;
+    use crate::{BlockTimes, Burst, FakeDevice, Ran};
+
+    /// A device whose sessions keep their activations.
+    struct Keeps(usize);
+
+    impl Device for Keeps {
+        fn bytes(&self, network: &Network) -> u64 {
+            memory::of_weights(network.parameters().0) + memory::of_activations(network, self.0)
+        }
+
+        fn fingerprint(&self) -> Fingerprint {
+            FakeDevice::new(0).fingerprint()
+        }
+
+        fn restart(&mut self) -> Result<()> {
+            unreachable!("nothing is measured")
+        }
+
+        fn load(&mut self, _: Model<'_>) -> Result<usize> {
+            unreachable!("nothing is measured")
+        }
+
+        fn time(&mut self, _: &[Burst]) -> Result<Vec<Ran>> {
+            unreachable!("nothing is measured")
+        }
+
+        fn trace(&mut self, _: usize) -> Result<BlockTimes> {
+            unreachable!("nothing is measured")
+        }
+    }
+
+    #[test]
+    fn blocks_of_single_images_share_a_process_and_many_images_do_not() {
+        for (name, _) in PRESETS {
+            let space = Space::preset(name).unwrap();
+            // The full space of MnasNet has thousands of blocks.
+            let most = if name == "mnasnet" { 2 } else { 1 };
+            assert!(Neighbours::of(&space, &Keeps(1)).unwrap().0.len() <= most, "{name}");
+        }
+        let space = Space::preset("ofa-mbv3").unwrap();
+        let groups = Neighbours::of(&space, &Keeps(64)).unwrap().0;
+        let blocks: usize = groups.iter().map(Vec::len).sum();
+        assert!(groups.len() > 2 && blocks == space.distinct_blocks().len(), "{}", groups.len());
+    }
 }
