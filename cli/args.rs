@@ -7,7 +7,7 @@ mod table;
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand};
 use netfit_profiler::ProfileOptions;
 
@@ -73,6 +73,16 @@ pub(crate) struct TrainDevice {
 }
 
 impl TrainDevice {
+    /// Refuses it where nothing trains.
+    pub(crate) fn expect_none(&self, what: &str) -> Result<()> {
+        match &self.train_device {
+            None => Ok(()),
+            Some(device) => {
+                bail!("--train-device {device}: {what} trains nothing; hint: leave it away")
+            }
+        }
+    }
+
     /// Puts it into a configuration.
     pub(crate) fn apply(&self, config: &mut Config) {
         if let Some(device) = &self.train_device {

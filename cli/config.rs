@@ -157,11 +157,11 @@ impl Config {
         Ok(config)
     }
 
-    /// Whether a run of this configuration goes on with one of `other`: where they train may differ.
+    /// Whether a run of this configuration goes on with one of `other`: where and on how many threads they train may
+    /// differ, and what else [`Training::fixed`] leaves open.
     pub(crate) fn same_run(&self, other: &Self) -> bool {
-        let device = || other.training.device.clone();
-        let training = Training { device: device(), ..self.training.clone() };
-        Self { training, ..self.clone() } == *other
+        let fixed = |config: &Self| Self { training: config.training.fixed(), ..config.clone() };
+        fixed(self) == fixed(other)
     }
 
     /// The percentile, where it is not the median.
@@ -244,4 +244,21 @@ fn resolve(folder: &Path, path: &Path) -> PathBuf {
     let beside = folder.join(path);
     let found = if path.is_relative() && beside.exists() { beside } else { path.to_path_buf() };
     found.canonicalize().unwrap_or(found)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_goes_on_elsewhere_and_not_with_other_settings() {
+        let config = Config::load(Path::new("examples/fashion-mnist.toml")).unwrap();
+        let with = |training: Training| config.same_run(&Config { training, ..config.clone() });
+        let own = || config.training.clone();
+        assert!(with(Training { device: "cuda:0".to_owned(), threads: 7, ..own() }));
+        assert!(with(Training { deterministic: true, checkpoint_steps: 3, ..own() }));
+        assert!(!with(Training { batch: 7, ..own() }));
+        assert!(!config.same_run(&Config { seed: 7, ..config.clone() }));
+    }
 }

@@ -52,6 +52,18 @@ fn strategies(result: &Value) -> &Vec<Value> {
 }
 
 #[test]
+fn a_device_to_train_on_is_refused_where_nothing_is_trained() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = table(&folder);
+    let compared = base(&path, CSV, "1s");
+    let searched = [&["search"], &compared[1..]].concat();
+    for (command, what) in [(&compared, "without --retrain"), (&searched, "--accuracy csv:")] {
+        let message = advice(&[&command[..], &["--train-device", "cuda:0"]].concat());
+        assert!(message.contains("--train-device cuda:0: ") && message.contains(what), "{message}");
+    }
+}
+
+#[test]
 fn an_exhaustive_random_search_has_no_regret() {
     let folder = tempfile::tempdir().unwrap();
     let path = table(&folder);

@@ -37,6 +37,9 @@ const COLUMNS: [&str; 9] = [
 
 pub(crate) fn execute(args: &Compare, as_json: bool) -> Result<()> {
     args.plot.iter().try_for_each(|path| check_writable(path))?;
+    if args.retrain.is_none() {
+        args.training.expect_none("a comparison without --retrain")?;
+    }
     match (&args.search, &args.runs[..], args.retrain) {
         (Some(search), [], None) => strategies(search, args.plot.as_deref(), as_json),
         (None, [run], Some(count)) => {

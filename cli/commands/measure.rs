@@ -5,10 +5,15 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use netfit_profiler::{MeasureOptions, Protocol, measure};
 
-use crate::{args::Measure, format, output, progress::Progress, runtime};
+use crate::{args::Measure, device::DeviceKind, format, output, progress::Progress, runtime};
 
 pub(crate) fn execute(args: &Measure, as_json: bool) -> Result<()> {
     let spec = args.parameters.device(&args.device)?;
+    if let DeviceKind::Cuda(gpu) = spec.kind {
+        bail!(
+            "device `{spec}`: libtorch runs networks of a space, not ONNX files; hint: measure it on `cuda-ort:{gpu}` or `tensorrt:{gpu}`"
+        );
+    }
     if !args.model.is_file() {
         bail!("there is no file `{}`; hint: give the path of an ONNX file", args.model.display());
     }

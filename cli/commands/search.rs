@@ -101,9 +101,10 @@ enum Source {
 
 impl Source {
     fn open(args: &Search) -> Result<Self> {
+        let trains_nothing = || args.training.expect_none(&format!("--accuracy {}", args.accuracy));
         match args.accuracy.split_once(':') {
-            Some(("csv", _)) => Ok(Self::Csv(args.accuracy.clone())),
-            Some(("predictor", path)) => Ok(Self::Predictor(path.into())),
+            Some(("csv", _)) => trains_nothing().map(|()| Self::Csv(args.accuracy.clone())),
+            Some(("predictor", path)) => trains_nothing().map(|()| Self::Predictor(path.into())),
             Some(("supernet", path)) => {
                 let setting = run::Setting::existing(path.as_ref())?.training_on(&args.training);
                 let torch = setting.torch()?;

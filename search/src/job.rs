@@ -62,7 +62,8 @@ pub enum Request {
         /// What a network of the space takes.
         latency: ChoiceLatency,
     },
-    /// Logits of a stand-alone network on the first images of the test set. Done with `{"logits": [[...], ...]}`.
+    /// Logits of a stand-alone network on the first images of the test set, on the CPU and in 32 bits wherever training
+    /// runs: a check of exported files. Done with `{"logits": [[...], ...]}`.
     Logits {
         /// The network's genotype.
         genotype: Genotype,

@@ -14,7 +14,7 @@ use std::{
 
 /// Lines of standard error that are kept.
 const TAIL_LINES: usize = 20;
-/// Bytes of such a line that are kept.
+/// Bytes of such a line that are kept, its first ones.
 const TAIL_BYTES: u64 = 500;
 /// How long to wait for the rest of standard error, which a grandchild may hold open.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -113,19 +113,26 @@ fn drain(errors: ChildStderr, tail: &Mutex<VecDeque<String>>) {
     loop {
         line.clear();
         match errors.by_ref().take(TAIL_BYTES).read_until(b'\n', &mut line) {
-            Ok(count) if count > 0 => {}
+            Ok(count) if count > 0 => keep(&line, tail),
             _ => return,
         }
-        let text = String::from_utf8_lossy(&line).trim().to_owned();
-        if text.is_empty() {
-            continue;
+        // The rest of a longer line is not kept.
+        if !line.ends_with(b"\n") && errors.skip_until(b'\n').is_err() {
+            return;
         }
-        let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
-        if tail.len() == TAIL_LINES {
-            tail.pop_front();
-        }
-        tail.push_back(text);
     }
+}
+
+fn keep(line: &[u8], tail: &Mutex<VecDeque<String>>) {
+    let text = String::from_utf8_lossy(line).trim().to_owned();
+    if text.is_empty() {
+        return;
+    }
+    let mut tail = tail.lock().unwrap_or_else(PoisonError::into_inner);
+    if tail.len() == TAIL_LINES {
+        tail.pop_front();
+    }
+    tail.push_back(text);
 }
 
 #[cfg(unix)]

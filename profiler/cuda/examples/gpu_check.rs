@@ -14,13 +14,15 @@ use netfit_profiler::{
     conversation::random_weights,
 };
 use netfit_spaces::Space;
-use netfit_supernet::{Standalone, channels_last, device};
+use netfit_supernet::{Standalone, allow_tf32, channels_last, device};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 const CALLS: usize = 50;
+/// Largest difference of logits in 32 bits, relative to the largest of them.
+const PARITY: f32 = 1e-4;
 
 fn main() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -70,6 +72,8 @@ fn parity(gpu: usize) -> Result<Value> {
     let network = space.network(&space.smallest());
     let weights = random_weights(&network);
     let gpu = device(&format!("cuda:{gpu}"))?;
+    // Libtorch's own default is to let convolutions take 10 bits.
+    allow_tf32(false);
     let module = Standalone::new(&network, &weights, gpu)?.folded();
     let shape = network.input();
     tch::manual_seed(1);
@@ -81,8 +85,14 @@ fn parity(gpu: usize) -> Result<Value> {
     let flat = Vec::<f32>::try_from(images.flatten(0, -1))?;
     let expected = Session::open(&onnx, 1).and_then(|mut session| session.logits(&flat, &sides));
     std::fs::remove_file(&onnx)?;
-    let found = Vec::<f32>::try_from(logits.flatten(0, -1))?;
-    let difference = found.iter().zip(&expected?).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    let largest = found.iter().fold(0.0, |most: f32, logit| most.max(logit.abs()));
-    Ok(json!({ "largest_difference": difference, "largest_logit": largest }))
+    let (found, expected) = (Vec::<f32>::try_from(logits.flatten(0, -1))?, expected?);
+    // Unlike `f32::max`, this order keeps what is not a number.
+    let most = |values: Vec<f32>| values.into_iter().max_by(f32::total_cmp).unwrap_or(f32::NAN);
+    let difference = most(found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).collect());
+    let largest = most(expected.iter().map(|logit| logit.abs()).collect());
+    let told = json!({ "largest_difference": difference, "largest_logit": largest });
+    if found.len() != expected.len() || !(difference <= PARITY * largest) {
+        return Err(format!("logits differ by more than {PARITY} of the largest: {told}").into());
+    }
+    Ok(told)
 }

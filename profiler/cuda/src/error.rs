@@ -12,6 +12,14 @@ pub(crate) enum Error {
     /// The driver refuses something.
     #[error("CUDA: {0}")]
     Driver(String),
+    /// libtorch refuses an operation.
+    #[error("libtorch: {words}{hint}")]
+    Torch {
+        /// The first line of what it says.
+        words: String,
+        /// What to do about it, if that is known.
+        hint: &'static str,
+    },
     /// A request that makes no sense here.
     #[error("{0}")]
     Refused(String),

@@ -1,10 +1,10 @@
 //! A GPU, opened: where libtorch computes, and what it is.
 
-use std::{ffi::c_void, sync::Arc};
+use std::{collections::HashMap, ffi::c_void, sync::Arc};
 
 use cudarc::driver::{CudaContext, sys::CUdevice_attribute};
 use netfit_latency_tables::Fingerprint;
-use netfit_profiler::{CudaOptions, Driver, Precision};
+use netfit_profiler::{CudaOptions, Driver, GpuClock, Precision, Reading};
 use netfit_supernet::{allow_tf32, channels_last, device, torch_version};
 use tch::{Device, Kind, Tensor};
 
@@ -19,8 +19,10 @@ pub(crate) struct Gpu {
     pub(crate) fingerprint: Fingerprint,
     /// Twice as large as the second-level cache, if it is flushed.
     flush: Option<Tensor>,
-    driver: Option<Driver>,
-    uuid: String,
+    /// Its own, if the driver tells.
+    multiprocessors: Option<GpuClock>,
+    /// Images by their shape: all models of a shape have the same.
+    images: HashMap<[usize; 3], Tensor>,
 }
 
 impl Gpu {
@@ -42,7 +44,8 @@ impl Gpu {
         let fingerprint = fingerprint(&context, driver.as_ref(), &unknown.fingerprint)?;
         let flush = options.flush.then(|| cache(&context, device)).transpose()?;
         let uuid = uuid(&context)?;
-        Ok(Self { clock, fingerprint, flush, driver, uuid, ..unknown })
+        let multiprocessors = driver.map(|driver| GpuClock::new(driver, uuid));
+        Ok(Self { clock, fingerprint, flush, multiprocessors, ..unknown })
     }
 
     /// The CPU in a GPU's place: what does not depend on a GPU can be tried on it.
@@ -73,17 +76,21 @@ impl Gpu {
                 batch: options.batch,
             },
             flush: None,
-            driver: None,
-            uuid: String::new(),
+            multiprocessors: None,
+            images: HashMap::new(),
         }
     }
 
     /// Random images of this shape (channels, height, width), where and as the network takes them.
-    pub(crate) fn images(&self, [channels, height, width]: [usize; 3]) -> Tensor {
-        tch::manual_seed(0);
-        let shape = [self.batch, channels, height, width].map(|side| side as i64);
-        let images = Tensor::randn(shape, (Kind::Float, Device::Cpu));
-        channels_last(&images, self.device).to_kind(self.kind)
+    pub(crate) fn images(&mut self, shape: [usize; 3]) -> Tensor {
+        let (batch, device, kind) = (self.batch, self.device, self.kind);
+        let drawn = self.images.entry(shape).or_insert_with(|| {
+            tch::manual_seed(0);
+            let [channels, height, width] = shape;
+            let shape = [batch, channels, height, width].map(|side| side as i64);
+            channels_last(&Tensor::randn(shape, (Kind::Float, device)), device).to_kind(kind)
+        });
+        drawn.shallow_clone()
     }
 
     /// Empties the second-level cache of what a network left in it, if that is asked for.
@@ -96,8 +103,8 @@ impl Gpu {
     }
 
     /// How fast the multiprocessors run now, if the driver tells.
-    pub(crate) fn hertz(&self) -> Option<f64> {
-        self.driver.as_ref()?.hertz(&self.uuid)
+    pub(crate) fn reading(&mut self) -> Reading {
+        self.multiprocessors.as_mut().map(GpuClock::read).unwrap_or_default()
     }
 }
 
@@ -162,6 +169,15 @@ fn check_stream(gpu: usize) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn models_of_one_shape_share_their_images() {
+        let mut gpu = Gpu::none(CudaOptions { batch: 3, ..CudaOptions::default() });
+        let (one, other) = (gpu.images([2, 5, 4]), gpu.images([2, 4, 5]));
+        assert_eq!((one.size(), other.size()), (vec![3, 2, 5, 4], vec![3, 2, 4, 5]));
+        assert_eq!(one.stride(), [40, 1, 8, 2]);
+        assert_eq!(gpu.images([2, 5, 4]).data_ptr(), one.data_ptr());
+    }
 
     #[test]
     fn identifiers_are_spelt_as_nvml_does() {

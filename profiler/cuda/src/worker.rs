@@ -2,15 +2,16 @@
 
 use std::{
     io::{BufRead, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
     time::Instant,
 };
 
 use netfit_profiler::{
-    BlockTimes, Burst, CudaOptions, Probe, Ran,
+    BlockTimes, Burst, CudaOptions, Probe, Ran, Reading,
     conversation::{Answer, Request, converse, random_weights},
 };
 use netfit_spaces::Network;
-use netfit_supernet::Standalone;
+use netfit_supernet::{Refusal, Standalone};
 use tch::Tensor;
 
 use crate::{Error, Result, gpu::Gpu};
@@ -32,7 +33,7 @@ fn answer_with(
     output: &mut dyn Write,
 ) -> std::io::Result<()> {
     let mut worker = None::<Worker>;
-    let answer = |request| match request {
+    let mut answer = |request| match request {
         Request::OpenCuda { options } => {
             let gpu = open(options)?;
             let fingerprint = gpu.fingerprint.clone();
@@ -44,7 +45,16 @@ fn answer_with(
             None => Err(Error::Refused("expected the request `open-cuda` first".into())),
         },
     };
-    converse(answer, input, output)
+    converse(|request| in_its_words(|| answer(request)), input, output)
+}
+
+/// Where libtorch refuses an operation its Rust interface panics; that is an error like any other.
+fn in_its_words<T>(carry_out: impl FnOnce() -> Result<T>) -> Result<T> {
+    catch_unwind(AssertUnwindSafe(carry_out)).unwrap_or_else(|panic| {
+        let Refusal { words, out_of_memory } = Refusal::of(panic.as_ref());
+        let hint = if out_of_memory { "; hint: a smaller batch needs less" } else { "" };
+        Err(Error::Torch { words, hint })
+    })
 }
 
 struct Worker {
@@ -94,7 +104,7 @@ impl Worker {
         }
     }
 
-    fn load(&self, network: &str, traced: bool) -> Result<Held> {
+    fn load(&mut self, network: &str, traced: bool) -> Result<Held> {
         let network: Network = network.parse()?;
         let weights = random_weights(&network);
         let module = Standalone::new(&network, &weights, self.gpu.device)?.folded();
@@ -122,13 +132,15 @@ impl Worker {
         }
         let bound = calls.iter().filter(|call| call.launch_s > LAUNCH * call.seconds).count();
         let (elapsed_s, others_s, _) = self.probe.lap();
+        let Reading { hertz, throttled } = self.gpu.reading();
         Ok(Ran {
             calls: calls.iter().map(|call| call.seconds).collect(),
             shared: 0,
             replaced: 0,
             elapsed_s,
             others_s,
-            hertz: self.gpu.hertz(),
+            hertz,
+            throttled,
             launch_bound: Some(2 * bound > calls.len()),
         })
     }
@@ -187,6 +199,10 @@ fn unknown(model: usize) -> Error {
 
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
+mod on_a_gpu;
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use netfit_profiler::{
         CudaDevice, Device as _, Model, Precision, ProfileOptions, Protocol, profile,
@@ -239,6 +255,17 @@ mod tests {
     }
 
     #[test]
+    fn what_libtorch_refuses_is_told_in_its_words_and_the_device_goes_on() {
+        // A petabyte of images.
+        let options = CudaOptions { batch: 1 << 40, ..CudaOptions::default() };
+        let mut device = CudaDevice::in_thread(on_cpu, options).unwrap();
+        let message = device.load(Model::Network(&network())).unwrap_err().to_string();
+        assert!(message.starts_with("libtorch: ") && !message.contains("frame"), "{message}");
+        assert!(message.contains("hint: a smaller batch"), "{message}");
+        assert_eq!(device.time(&[]).unwrap(), []);
+    }
+
+    #[test]
     fn requests_out_of_order_are_answered() {
         let mut device = device(Precision::Fp32);
         let message = device.time(&[burst(3, 1)]).unwrap_err().to_string();
@@ -252,11 +279,16 @@ mod tests {
 
     #[test]
     fn numbers_of_16_bits_run_through_a_whole_network() {
-        let (mut device, network) = (device(Precision::Bf16), network());
-        let fingerprint = device.fingerprint();
-        assert_eq!((fingerprint.precision.as_str(), fingerprint.batch), ("bfloat16", 2));
-        assert_eq!(device.load(Model::Network(&network)).unwrap(), 0);
-        assert_eq!(device.time(&[burst(0, 2)]).unwrap()[0].calls.len(), 2);
+        for precision in [Precision::Fp16, Precision::Bf16] {
+            let (mut device, network) = (device(precision), network());
+            let fingerprint = device.fingerprint();
+            assert_eq!(
+                (fingerprint.precision.as_str(), fingerprint.batch),
+                (precision.long_name(), 2)
+            );
+            assert_eq!(device.load(Model::Network(&network)).unwrap(), 0);
+            assert_eq!(device.time(&[burst(0, 2)]).unwrap()[0].calls.len(), 2);
+        }
     }
 
     /// A table of a small space, end to end.

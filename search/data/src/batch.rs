@@ -106,19 +106,12 @@ impl Augment {
 }
 
 impl Window {
-    /// For each row of the window the image's row, and for each column its column; -1 in the padding.
-    pub fn sources(&self, height: usize, width: usize) -> (Vec<i64>, Vec<i64>) {
-        let source = |at: usize, length: usize| match at.checked_sub(self.pad) {
-            Some(at) if at < length => at as i64,
-            _ => -1,
-        };
-        let rows = (0..height).map(|row| source(row + self.top, height)).collect();
-        let mut columns: Vec<i64> =
-            (0..width).map(|column| source(column + self.left, width)).collect();
-        if self.flip {
-            columns.reverse();
-        }
-        (rows, columns)
+    /// The image's row and column at the first pixel of a window of this width, and the step from one column to the
+    /// next: 1, or -1 where it is mirrored. Rows and columns outside of the image are those of the padding.
+    pub fn origin(&self, width: usize) -> [i64; 3] {
+        let pad = self.pad as i64;
+        let (row, column) = (self.top as i64 - pad, self.left as i64 - pad);
+        if self.flip { [row, column + width as i64 - 1, -1] } else { [row, column, 1] }
     }
 
     /// One row of the window; `source` is the image's row, or none in the padding.
@@ -220,6 +213,21 @@ mod tests {
         assert_eq!(places.len(), 9);
         let mirrored = windows.iter().filter(|w| w.flip).count();
         assert!((390..510).contains(&mirrored), "{mirrored}");
+    }
+
+    #[test]
+    fn origins_and_steps_lead_to_the_pixels_that_are_filled_in() {
+        let dataset = images(1);
+        for place in 0..5 * 5 * 2 {
+            let (top, left, flip) = (place / 10, place / 2 % 5, place % 2 == 1);
+            let [row, column, step] = Window { top, left, pad: 2, flip }.origin(3);
+            let pixel = |at: i64| {
+                let (row, column) = (row + at / 3, column + step * (at % 3));
+                let inside = (0..2).contains(&row) && (0..3).contains(&column);
+                if inside { dataset.images[(3 * row + column) as usize] } else { 0 }
+            };
+            assert_eq!(window(top, left, flip), (0..6).map(pixel).collect::<Vec<_>>(), "{place}");
+        }
     }
 
     #[test]

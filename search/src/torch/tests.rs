@@ -78,6 +78,19 @@ fn a_death_becomes_one_line_with_the_last_words() {
 }
 
 #[test]
+fn a_very_long_line_keeps_its_beginning_and_pushes_nothing_out() {
+    let script = format!(
+        "{DONE}\nread -r request\n(echo before; printf 'long '; seq -s '#' 20000; echo after) >&2\nkill -6 $$"
+    );
+    let message = start(&script).unwrap().train(&mut |_| {}).unwrap_err().to_string();
+    assert!(
+        message.contains(": before | long 1#2#3#") && message.contains(" | after;"),
+        "{message}"
+    );
+    assert!(!message.contains("#200#") && message.len() < 1000, "{message}");
+}
+
+#[test]
 fn a_missing_library_says_how_to_get_it() {
     let words =
         "error while loading shared libraries: libtorch_cpu.so: cannot open shared object file";

@@ -6,14 +6,27 @@
 
 extern "C" const char* netfit_torch_version() { return TORCH_VERSION; }
 
-extern "C" void netfit_allow_tf32(bool allowed) {
-  at::globalContext().setAllowTF32CuBLAS(allowed);
-  at::globalContext().setAllowTF32CuDNN(allowed);
+struct Tf32 {
+  bool matrices, convolutions;
+};
+
+extern "C" Tf32 netfit_tf32() {
+  const auto allowed = [](at::Float32Op op) {
+    return at::globalContext().float32Precision(at::Float32Backend::CUDA, op) == at::Float32Precision::TF32;
+  };
+  return {allowed(at::Float32Op::MATMUL), allowed(at::Float32Op::CONV)};
+}
+
+extern "C" void netfit_allow_tf32(Tf32 allowed) {
+  at::globalContext().setAllowTF32CuBLAS(allowed.matrices);
+  at::globalContext().setAllowTF32CuDNN(allowed.convolutions);
 }
 
 extern "C" void netfit_deterministic(bool wanted) {
   at::globalContext().setDeterministicCuDNN(wanted);
   at::globalContext().setDeterministicAlgorithms(wanted, /*warn_only=*/false);
+  // New tensors are written before they are read: to fill each first would only cost time.
+  at::globalContext().setDeterministicFillUninitializedMemory(false);
 }
 
 // Begins or ends a stretch of this thread in which products are computed in bfloat16.
@@ -35,6 +48,15 @@ extern "C" uint64_t netfit_peak_memory(int gpu) {
     const auto allocator = at::getDeviceAllocator(at::kCUDA);
     const auto total = static_cast<size_t>(at::CachingDeviceAllocator::StatType::AGGREGATE);
     return allocator->getDeviceStats(static_cast<c10::DeviceIndex>(gpu)).allocated_bytes[total].peak;
+  } catch (const std::exception&) {
+    return 0;
+  }
+}
+
+// The bytes that are free on a GPU; 0 where libtorch does not tell.
+extern "C" uint64_t netfit_free_memory(int gpu) {
+  try {
+    return at::getDeviceAllocator(at::kCUDA)->getMemoryInfo(static_cast<c10::DeviceIndex>(gpu)).first;
   } catch (const std::exception&) {
     return 0;
   }

@@ -1,5 +1,5 @@
 //! libtorch as a whole (`shim/context.cpp`).
-// Foreign functions: one returns a text that lives as long as the program, the others set flags.
+// Foreign functions: one returns a text that lives as long as the program, the others set flags or return numbers.
 #![allow(unsafe_code)]
 
 use std::ffi::{CStr, c_char};
@@ -9,10 +9,20 @@ use tch::Device;
 
 unsafe extern "C" {
     fn netfit_torch_version() -> *const c_char;
-    fn netfit_allow_tf32(allowed: bool);
+    fn netfit_tf32() -> Tf32;
+    fn netfit_allow_tf32(allowed: Tf32);
     fn netfit_deterministic(wanted: bool);
     fn netfit_autocast(gpu: bool, begin: bool);
     fn netfit_peak_memory(gpu: i32) -> u64;
+    fn netfit_free_memory(gpu: i32) -> u64;
+}
+
+/// Where tensor cores may take 10 bits of each mantissa in products of 32-bit numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+struct Tf32 {
+    matrices: bool,
+    convolutions: bool,
 }
 
 /// The version of libtorch that this was compiled with.
@@ -24,8 +34,38 @@ pub fn torch_version() -> String {
 /// Whether tensor cores may take 10 bits of each mantissa in products of 32-bit numbers. libtorch's own default is
 /// yes for convolutions and no for matrices.
 pub fn allow_tf32(allowed: bool) {
+    set_tf32(Tf32 { matrices: allowed, convolutions: allowed });
+}
+
+fn set_tf32(allowed: Tf32) {
     // SAFETY: it sets two flags of libtorch's context, which it guards itself.
     unsafe { netfit_allow_tf32(allowed) }
+}
+
+fn tf32() -> Tf32 {
+    // SAFETY: it reads two flags of libtorch's context.
+    unsafe { netfit_tf32() }
+}
+
+/// While this is kept, products of 32-bit numbers are computed from all their bits, whatever [`allow_tf32`] has set;
+/// dropped, it puts back what was there.
+#[derive(Debug)]
+pub(crate) struct Exact {
+    before: Tf32,
+}
+
+impl Exact {
+    pub(crate) fn begin() -> Self {
+        let before = tf32();
+        allow_tf32(false);
+        Self { before }
+    }
+}
+
+impl Drop for Exact {
+    fn drop(&mut self) {
+        set_tf32(self.before);
+    }
 }
 
 /// Whether a GPU is kept to algorithms whose sums are the same each time. An operation that has none is then an error.
@@ -43,10 +83,11 @@ pub fn peak_memory(device: Device) -> Option<u64> {
     }
 }
 
-/// For the note of a progress: `, 3.2 GiB` on a GPU, nothing on a CPU.
-pub(crate) fn memory_note(device: Device) -> String {
-    let gibibytes = peak_memory(device).map(|bytes| bytes as f64 / f64::from(1 << 30));
-    gibibytes.map_or(String::new(), |found| format!(", {found:.1} GiB"))
+/// The bytes that are free on a GPU now; `None` for a CPU, and where libtorch does not tell.
+pub(crate) fn free_memory(device: Device) -> Option<u64> {
+    let Device::Cuda(gpu) = device else { return None };
+    // SAFETY: it takes and returns plain numbers; what libtorch throws is caught.
+    Some(unsafe { netfit_free_memory(gpu as i32) }).filter(|&bytes| bytes > 0)
 }
 
 /// What a training's forward passes run in.
@@ -120,6 +161,33 @@ mod tests {
         });
         assert!(caught.is_err());
         assert_eq!(x.matmul(&weight).kind(), Kind::Float);
+    }
+
+    #[test]
+    fn what_tensor_cores_may_do_is_put_back() {
+        let _alone = crate::tests::alone();
+        let none = Tf32 { matrices: false, convolutions: false };
+        let before = tf32();
+        for allowed in [
+            Tf32 { matrices: true, ..none },
+            Tf32 { convolutions: true, ..none },
+            Tf32 { matrices: true, convolutions: true },
+        ] {
+            set_tf32(allowed);
+            let exact = Exact::begin();
+            assert_eq!(tf32(), none);
+            // One within another, as where a subnet is cut out to be judged.
+            drop(Exact::begin());
+            assert_eq!(tf32(), none);
+            drop(exact);
+            assert_eq!(tf32(), allowed);
+        }
+        set_tf32(before);
+    }
+
+    #[test]
+    fn a_cpu_tells_no_memory() {
+        assert_eq!((free_memory(Device::Cpu), peak_memory(Device::Cpu)), (None, None));
     }
 
     #[test]

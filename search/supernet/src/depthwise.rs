@@ -22,7 +22,7 @@ unsafe extern "C" {
 /// # Errors
 /// Shapes that do not meet.
 pub(crate) fn depthwise(x: &Tensor, weight: &Tensor, stride: i64) -> Result<Tensor, TchError> {
-    let mut message = [0; 512];
+    let mut message = [0; 2048];
     // SAFETY: both tensors are alive, and the message's last byte stays zero.
     unsafe {
         let y = netfit_depthwise(

@@ -27,7 +27,9 @@ pub enum Error {
         reason: String,
     },
     /// A device that is not there, or not known.
-    #[error("device `{device}`: {reason}; hint: `cpu` always works")]
+    #[error(
+        "device `{device}`: {reason}; hint: `cpu` always works (`--train-device cpu` trains on the processor)"
+    )]
     Device {
         /// The device as it was asked for.
         device: String,
@@ -93,6 +95,14 @@ pub enum Error {
         expected: Vec<i64>,
         /// The file's shape.
         found: Vec<usize>,
+    },
+    /// An operation that libtorch refuses, for example for want of memory; or a bug.
+    #[error("{words}{hint}")]
+    Panicked {
+        /// The first line of what libtorch says.
+        words: String,
+        /// What to do about it, if that is known.
+        hint: &'static str,
     },
     /// A request that cannot be carried out now.
     #[error("request: {0}")]

@@ -1,14 +1,15 @@
 //! Judging subnets: batch normalisation is re-calibrated first, always.
 
-use netfit_data::Splits;
 use netfit_export::Weights;
-use netfit_spaces::Genotype;
-use tch::{Device, Tensor, no_grad};
+use netfit_spaces::{Genotype, Shape};
+use tch::{Kind, Tensor, no_grad};
 
-use crate::{Mode, Result, Standalone, Statistics, Supernet, Trainer, images::Images};
+use crate::{
+    Mode, Result, Standalone, Statistics, Supernet, Trainer, context::Exact, feed::Feed, ops,
+};
 
-/// Images a batch of inference.
-const BATCH: usize = 500;
+/// Images of a batch of inference, and their pixels (height x width) together, at most.
+const LARGEST_BATCH: (usize, usize) = (500, 4_000_000);
 
 impl Trainer {
     /// A subnet's accuracy on the held-out images, as a fraction of 1.
@@ -16,14 +17,16 @@ impl Trainer {
     /// # Errors
     /// No held-out images.
     pub fn accuracy(&self, genotype: &Genotype) -> Result<f64> {
+        let _exact = Exact::begin();
         let weights = self.subnet(genotype);
         let network = self.supernet().space().network(genotype);
         let module = Standalone::new(&network, &weights, self.supernet().device())?.folded();
-        accuracy(&module, self.splits(), self.supernet().device())
+        accuracy(&module, self.feed())
     }
 
     /// A subnet's weights, re-calibrated on training images.
     pub fn subnet(&self, genotype: &Genotype) -> Weights {
+        let _exact = Exact::begin();
         let images = self.feed().calibration(self.training());
         let statistics = self.supernet().calibrate(genotype, images);
         self.supernet().extract(genotype, Some(&statistics))
@@ -51,20 +54,36 @@ impl Supernet {
 ///
 /// # Errors
 /// No held-out images.
-pub(crate) fn accuracy(module: &Standalone, splits: &Splits, device: Device) -> Result<f64> {
-    let held_out = &splits.holdout;
-    if held_out.is_empty() {
+pub(crate) fn accuracy(module: &Standalone, feed: &Feed) -> Result<f64> {
+    if feed.splits().holdout.is_empty() {
         let (expected, found) = ("held-out images".to_owned(), "none".to_owned());
         return Err(crate::Error::Images { expected, found });
     }
-    let images = Images::new(held_out, &splits.normalization, device);
-    let all: Vec<usize> = (0..held_out.len()).collect();
-    let correct: i64 = images
-        .plain(&all, BATCH)
+    let images = feed.held_out();
+    let correct: Vec<Tensor> = images
+        .batches(batch(images.shape()))
         .map(|(images, targets)| {
             let guesses = module.logits(&images).argmax(-1, false);
-            guesses.eq_tensor(&targets).sum(tch::Kind::Int64).int64_value(&[])
+            guesses.eq_tensor(&targets).sum(Kind::Int64)
         })
-        .sum();
-    Ok(correct as f64 / held_out.len() as f64)
+        .collect();
+    // At once: a GPU is waited for here.
+    Ok(ops::numbers(&correct).iter().sum::<f64>() / images.len() as f64)
+}
+
+/// Images of a batch of inference.
+fn batch(shape: Shape) -> usize {
+    let (images, pixels) = LARGEST_BATCH;
+    (pixels / (shape.height * shape.width)).clamp(1, images)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_of_large_images_are_smaller() {
+        let of = |side| batch(Shape::new(3, side, side));
+        assert_eq!([1, 28, 89, 90, 224, 2000, 5000].map(of), [500, 500, 500, 493, 79, 1, 1]);
+    }
 }

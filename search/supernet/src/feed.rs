@@ -1,34 +1,41 @@
-//! The training images in the order in which a training sees them.
+//! The training images in the order in which a training sees them, and those on which it is judged.
 
-use std::sync::Arc;
+use std::{cell::OnceCell, sync::Arc};
 
 use netfit_data::{Augment, Splits, order};
 use netfit_search::job::Training;
 use netfit_spaces::Random;
 use tch::{Device, Tensor};
 
-use crate::{ahead::Ahead, images::Images, resident::Resident};
+use crate::{
+    ahead::Ahead,
+    context,
+    images::Images,
+    pixels::{Gathered, Palette, Resident},
+    still::Still,
+};
 
 /// Images a batch of re-calibration (the authors' `elastic_nn/utils.py`).
 const CALIBRATION_BATCH: usize = 200;
-/// Bytes of images that stay on a GPU; more are brought there batch by batch.
-const RESIDENT: usize = 2 << 30;
 
-/// Batches that follow from (seed, epoch, step) alone.
+/// Batches that follow from (seed, epoch, step) alone. What a GPU keeps of the images is brought there when it is first
+/// asked for.
 pub(crate) struct Feed {
     splits: Arc<Splits>,
     device: Device,
     draws: Draws,
-    source: Source,
+    source: Option<Source>,
+    held_out: OnceCell<Still>,
+    calibration: OnceCell<Still>,
 }
 
-/// Where batches are made. Their images are the same.
+/// Where batches of training are made. Their images are the same.
 enum Source {
     /// On the CPU that trains.
     Host,
-    /// On the CPU, in pinned memory, while the GPU trains.
-    Ahead(Ahead<Moment, (Tensor, Tensor)>),
-    /// On the GPU that trains.
+    /// On the GPU that trains, of images that another thread gathers while it does.
+    Ahead(Ahead<Moment, Gathered>, Palette),
+    /// On the GPU that trains, where all images lie.
     Device(Resident),
 }
 
@@ -74,14 +81,8 @@ impl Draws {
 impl Feed {
     pub(crate) fn new(splits: Arc<Splits>, seed: u64, device: Device) -> Self {
         let draws = Draws { images: splits.train.len(), seed, order: None };
-        let source = if !device.is_cuda() {
-            Source::Host
-        } else if splits.train.images.len() <= RESIDENT {
-            Source::Device(Resident::new(&splits.train, &splits.normalization, device))
-        } else {
-            Source::ahead(&splits, &draws, Some(device))
-        };
-        Self { splits, device, draws, source }
+        let (held_out, calibration) = (OnceCell::new(), OnceCell::new());
+        Self { splits, device, draws, source: None, held_out, calibration }
     }
 
     pub(crate) fn device(&self) -> Device {
@@ -99,83 +100,91 @@ impl Feed {
 
     /// Augmented images and their classes; seeds libtorch, too.
     pub(crate) fn batch(&mut self, training: &Training, epoch: u64, step: u64) -> (Tensor, Tensor) {
-        let seed = self.draws.seed;
+        let (seed, steps) = (self.draws.seed, self.steps(training));
         tch::manual_seed(Random::at(seed, "libtorch", &[epoch, step]).bits() as i64);
         let augment = Augment { pad: training.pad, flip: training.flip };
         let moment = Moment { epoch, step, size: training.batch, augment };
-        let steps = self.steps(training);
-        match &mut self.source {
-            Source::Host => made(&self.splits, &mut self.draws, &moment, self.device),
-            Source::Ahead(ahead) => {
-                let next = moment.next(steps);
-                let (images, targets) = ahead.get(moment, next);
-                let to_device = |tensor: Tensor| {
-                    let kind = tensor.kind();
-                    tensor.to_device_(self.device, kind, true, false)
-                };
-                (to_device(images), to_device(targets))
+        let Self { splits, device, draws, source, .. } = self;
+        match source.get_or_insert_with(|| Source::new(splits, draws, *device)) {
+            Source::Host => {
+                let (indices, mut random) = draws.at(&moment);
+                let images = Images::new(&splits.train, &splits.normalization, *device);
+                images.batch(indices, Some(&augment), &mut random)
+            }
+            Source::Ahead(ahead, palette) => {
+                ahead.get(moment, |last| last.next(steps)).batch(palette, *device)
             }
             Source::Device(resident) => {
-                let (indices, mut random) = self.draws.at(&moment);
-                resident.batch(indices, Some(&augment), &mut random)
+                let (indices, mut random) = draws.at(&moment);
+                resident.batch(indices.iter().copied(), &augment, &mut random)
             }
         }
     }
 
-    /// The training images on which batch normalisation is re-calibrated, as they are.
-    pub(crate) fn calibration(&self, training: &Training) -> Vec<Tensor> {
-        let mut chosen: Vec<usize> = (0..self.splits.train.len()).collect();
-        Random::new(self.draws.seed, "calibration").shuffle(&mut chosen);
-        chosen.truncate(training.calibration_images);
-        let images = Images::new(&self.splits.train, &self.splits.normalization, self.device);
-        images.plain(&chosen, CALIBRATION_BATCH).map(|(images, _)| images).collect()
+    /// The held-out images.
+    pub(crate) fn held_out(&self) -> &Still {
+        self.held_out.get_or_init(|| {
+            let all = (0..self.splits.holdout.len()).collect();
+            Still::new(&self.splits, |splits| &splits.holdout, all, self.device)
+        })
+    }
+
+    /// Batches of the training images on which batch normalisation is re-calibrated, as they are.
+    pub(crate) fn calibration(&self, training: &Training) -> impl Iterator<Item = Tensor> + '_ {
+        let still = self.calibration.get_or_init(|| {
+            let mut chosen: Vec<usize> = (0..self.splits.train.len()).collect();
+            Random::new(self.draws.seed, "calibration").shuffle(&mut chosen);
+            chosen.truncate(training.calibration_images);
+            Still::new(&self.splits, |splits| &splits.train, chosen, self.device)
+        });
+        let wanted = training.calibration_images.min(self.splits.train.len());
+        assert_eq!(still.len(), wanted, "a feed serves one training");
+        still.batches(CALIBRATION_BATCH).map(|(images, _)| images)
     }
 }
 
 impl Source {
-    /// Batches made ahead; in memory from which `gpu` can fetch them by itself.
-    fn ahead(splits: &Arc<Splits>, draws: &Draws, gpu: Option<Device>) -> Self {
+    fn new(splits: &Arc<Splits>, draws: &Draws, device: Device) -> Self {
+        if !device.is_cuda() {
+            return Self::Host;
+        }
+        if Resident::fits(splits.train.images.len(), context::free_memory(device)) {
+            return Self::resident(splits, device);
+        }
+        Self::ahead(splits, draws, device)
+    }
+
+    fn resident(splits: &Splits, device: Device) -> Self {
+        let all: Vec<usize> = (0..splits.train.len()).collect();
+        Self::Device(Resident::new(&splits.train, &all, &splits.normalization, device))
+    }
+
+    /// Images gathered ahead; in memory from which a GPU can fetch them by itself.
+    fn ahead(splits: &Arc<Splits>, draws: &Draws, device: Device) -> Self {
+        let palette = Palette::new(&splits.normalization, splits.train.shape, device);
         let (splits, mut draws) = (Arc::clone(splits), draws.clone());
-        Self::Ahead(Ahead::new(move |moment| {
-            let (images, targets) = made(&splits, &mut draws, &moment, Device::Cpu);
-            let pinned = |tensor: Tensor| match gpu {
-                Some(gpu) => tensor.pin_memory(gpu),
-                None => tensor,
-            };
-            (pinned(images), pinned(targets))
-        }))
+        let gather = move |moment: Moment| {
+            let (indices, mut random) = draws.at(&moment);
+            let gathered = Gathered::new(&splits.train, indices, &moment.augment, &mut random);
+            if device.is_cuda() { gathered.pinned(device) } else { gathered }
+        };
+        Self::Ahead(Ahead::new(gather), palette)
     }
 }
 
-/// A batch made on the CPU.
-fn made(splits: &Splits, draws: &mut Draws, moment: &Moment, device: Device) -> (Tensor, Tensor) {
-    let (indices, mut random) = draws.at(moment);
-    let images = Images::new(&splits.train, &splits.normalization, device);
-    images.batch(indices, Some(&moment.augment), &mut random)
-}
-
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::tests::{alone, splits, training};
 
-    #[test]
-    fn batches_are_the_same_wherever_they_are_made() {
-        let _alone = alone();
+    /// Batches of every source on a device are those of the CPU, bit for bit.
+    pub(crate) fn batches_are_those_of_the_cpu(device: Device) {
         let splits = Arc::new(splits(50));
-        let feed = |source: fn(&Feed) -> Source| {
-            let mut feed = Feed::new(Arc::clone(&splits), 5, Device::Cpu);
-            feed.source = source(&feed);
-            feed
-        };
-        let mut host = feed(|_| Source::Host);
-        let mut others = [
-            feed(|feed| Source::ahead(&feed.splits, &feed.draws, None)),
-            feed(|feed| {
-                let Splits { train, normalization, .. } = feed.splits();
-                Source::Device(Resident::new(train, normalization, Device::Cpu))
-            }),
-        ];
+        let feed = |device| Feed::new(Arc::clone(&splits), 5, device);
+        let mut host = feed(Device::Cpu);
+        let mut others = [feed(device), feed(device), feed(device)];
+        others[1].source = Some(Source::resident(&splits, device));
+        others[2].source = Some(Source::ahead(&splits, &host.draws, device));
         let training = training();
         assert_eq!(host.steps(&training), 3);
         // In order, over the end of an epoch, again as after a resume, and with another augmentation.
@@ -186,9 +195,41 @@ mod tests {
         {
             let expected = host.batch(training, epoch, step);
             for other in &mut others {
-                let found = other.batch(training, epoch, step);
-                assert!(found.0.equal(&expected.0) && found.1.equal(&expected.1), "{epoch} {step}");
+                same(&other.batch(training, epoch, step), &expected);
             }
         }
+        for other in &others {
+            let calibration = other.calibration(&training).zip(host.calibration(&training));
+            for (found, expected) in calibration {
+                assert!(found.to_device(Device::Cpu).equal(&expected));
+            }
+            for (found, expected) in other.held_out().batches(5).zip(host.held_out().batches(5)) {
+                same(&found, &expected);
+            }
+        }
+    }
+
+    fn same(found: &(Tensor, Tensor), expected: &(Tensor, Tensor)) {
+        let (images, targets) = found;
+        assert_eq!(images.stride(), expected.0.stride());
+        assert!(images.to_device(Device::Cpu).equal(&expected.0));
+        assert!(targets.to_device(Device::Cpu).equal(&expected.1));
+    }
+
+    #[test]
+    fn batches_are_the_same_wherever_they_are_made() {
+        let _alone = alone();
+        batches_are_those_of_the_cpu(Device::Cpu);
+    }
+
+    #[test]
+    fn evaluation_brings_no_training_images_to_a_device() {
+        let _alone = alone();
+        let mut feed = Feed::new(Arc::new(splits(50)), 5, Device::Cpu);
+        assert_eq!(feed.calibration(&training()).map(|images| images.size()[0]).sum::<i64>(), 50);
+        assert_eq!(feed.held_out().len(), 12);
+        assert!(feed.source.is_none());
+        let _ = feed.batch(&training(), 0, 0);
+        assert!(feed.source.is_some());
     }
 }

@@ -34,14 +34,4 @@ impl<'a> Images<'a> {
         let targets = Tensor::from_slice(&self.batches.targets(indices)).to_device(self.device);
         (layout::channels_last(&images, self.device), targets)
     }
-
-    /// The images of `indices` as they are, in batches of at most `size`.
-    pub(crate) fn plain<'b>(
-        &'b self,
-        indices: &'b [usize],
-        size: usize,
-    ) -> impl Iterator<Item = (Tensor, Tensor)> + 'b {
-        let mut random = Random::new(0, "plain");
-        indices.chunks(size).map(move |chunk| self.batch(chunk, None, &mut random))
-    }
 }

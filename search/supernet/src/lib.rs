@@ -35,9 +35,10 @@ mod images;
 mod initial;
 mod layout;
 mod ops;
+mod pace;
 mod parameters;
+mod pixels;
 mod proxyless;
-mod resident;
 mod schedule;
 mod scratch;
 mod serve;
@@ -46,9 +47,11 @@ mod sgd;
 mod sort;
 mod standalone;
 mod statistics;
+mod still;
 #[cfg(test)]
 mod tests;
 mod training;
+mod words;
 
 pub use allocator::keep_large_buffers;
 pub use checkpoint::Place;
@@ -65,3 +68,4 @@ pub use sgd::Sgd;
 pub use standalone::Standalone;
 pub use statistics::{Mode, Statistics};
 pub use training::{Report, Trainer};
+pub use words::Refusal;

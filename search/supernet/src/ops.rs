@@ -1,7 +1,7 @@
 //! What supernets and stand-alone networks compute alike.
 
 use netfit_spaces::{Activation, Block, NORM_EPSILON, Op, Skip};
-use tch::{Kind, Reduction, Tensor};
+use tch::{Device, Kind, Reduction, Tensor};
 
 use crate::depthwise::depthwise;
 
@@ -39,7 +39,8 @@ pub(crate) fn convolve(
 ) -> Tensor {
     let (stride, padding) = (stride as i64, weight.size()[2] / 2);
     if groups > 1 && weight.requires_grad() {
-        return depthwise(x, weight, stride).expect("shapes of a space's blocks meet");
+        // Refused in libtorch's own words, as all other operations are.
+        return depthwise(x, weight, stride).unwrap_or_else(|error| panic!("{error:?}"));
     }
     x.conv2d(weight, bias, [stride; 2], [padding; 2], [1, 1], groups as i64)
 }
@@ -75,6 +76,13 @@ pub(crate) fn add_skip(mut x: Tensor, input: &Tensor, block: &Block) -> Tensor {
         Op::Conv { activation: Activation::Relu | Activation::Relu6 | Activation::HSwish, .. }
     );
     if ends_linear || !x.requires_grad() { x.g_add_(&skipped) } else { x + skipped }
+}
+
+/// The numbers that tensors of one element hold; they are read at once, so that a GPU is waited for once.
+pub(crate) fn numbers(scalars: &[Tensor]) -> Vec<f64> {
+    let wide: Vec<Tensor> = scalars.iter().map(|one| one.detach().to_kind(Kind::Double)).collect();
+    let all = Tensor::stack(&wide, 0).to_device(Device::Cpu);
+    Vec::try_from(all).expect("a vector of doubles")
 }
 
 /// Mean over height and width: `[N, C, H, W]` -> `[N, C]`.

@@ -3,20 +3,18 @@
 use std::path::Path;
 
 use netfit_export::Weights;
-use netfit_search::{
-    Progress,
-    job::{Scratch, Training},
-};
+use netfit_search::job::{Scratch, Training};
 use netfit_spaces::Network;
 use tch::no_grad;
 
 use crate::{
     Error, Mode, Parameters, Place, Report, Result, Sgd, Standalone, Statistics,
     checkpoint::{Checkpoints, Origin},
-    context::Autocast,
+    context::{Autocast, Exact},
     evaluation::accuracy,
     feed::Feed,
     layout, ops,
+    pace::Pace,
     schedule::Curve,
 };
 
@@ -71,11 +69,11 @@ impl<'a> ScratchTrainer<'a> {
     pub(crate) fn run_steps(&mut self, most: u64, report: &mut Report<'_>) -> Result<bool> {
         let (steps, until) = (self.curve.steps, self.step.saturating_add(most));
         let every = self.training.checkpoint_steps;
+        let pace = Pace::begin(self.step, self.training.batch, self.feed.device());
         while self.step < steps.min(until) {
             let loss = self.descend()?;
             self.step += 1;
-            let (stage, note) = ("training a network".to_owned(), format!("loss {loss:.3}"));
-            report(Progress { stage, done: self.step, total: steps, note })?;
+            report(pace.progress("training a network", self.step, steps, loss))?;
             if self.step < steps && (self.step.is_multiple_of(every) || self.step == until) {
                 self.save()?;
             }
@@ -92,14 +90,12 @@ impl<'a> ScratchTrainer<'a> {
         let autocast = Autocast::new(self.training.precision, self.feed.device());
         let logits = autocast.run(|| self.module.forward(&images, &mut mode));
         let loss = ops::cross_entropy(&logits, &targets, self.training.label_smoothing);
-        let value = loss.double_value(&[]);
-        if !value.is_finite() {
-            return Err(self.diverged(value));
-        }
         loss.backward();
         let all = vec![true; self.parameters.len()];
         self.sgd.step(&self.parameters, &all, self.curve.rate(self.step));
-        Ok(value)
+        // Not before: a GPU is waited for here.
+        let value = loss.double_value(&[]);
+        if value.is_finite() { Ok(value) } else { Err(self.diverged(value)) }
     }
 
     /// Re-calibrates batch normalisation, judges the network on the held-out images; its checkpoints, which are
@@ -109,13 +105,14 @@ impl<'a> ScratchTrainer<'a> {
     /// No held-out images, weights that are not finite.
     pub(crate) fn finish(self) -> Result<(f64, Weights, Checkpoints)> {
         self.finite()?;
+        let _exact = Exact::begin();
         let mut statistics = Statistics::default();
         for images in self.feed.calibration(self.training) {
             let _ = no_grad(|| self.module.forward(&images, &mut Mode::Calibrate(&mut statistics)));
         }
         let weights = self.weights(&statistics);
         let module = Standalone::new(self.module.network(), &weights, self.feed.device())?;
-        let accuracy = accuracy(&module.folded(), self.feed.splits(), self.feed.device())?;
+        let accuracy = accuracy(&module.folded(), self.feed)?;
         Ok((accuracy, weights, self.checkpoints))
     }
 
@@ -174,11 +171,13 @@ fn check(scratch: &Scratch) -> Result<()> {
 mod tests {
     use std::sync::Arc;
 
+    use netfit_export::Tensor;
+    use netfit_search::{Progress, job::Precision};
     use netfit_spaces::Space;
     use tch::Device;
 
     use super::*;
-    use crate::tests::{alone, splits, training};
+    use crate::tests::{alone, equal, splits, training};
 
     /// Every kind of layer; its ops are listed, so it has no supernet.
     const LISTED: &str = r#"
@@ -204,9 +203,20 @@ ops = ["mbconv k3 e2 se0.25 relu6", "dsconv k5 relu", "conv k3 relu"]
         text.replace("relu res 8x5x5", "relu respool 8x5x5").parse().unwrap()
     }
 
-    /// Trains in parts of so many steps, each in a trainer of its own.
     fn train(genotype: &str, epochs: f64, images: usize, parts: &[u64]) -> (f64, Weights) {
-        let (folder, training) = (tempfile::tempdir().unwrap(), training());
+        train_in(Precision::Fp32, genotype, epochs, images, parts)
+    }
+
+    /// Trains in parts of so many steps, each in a trainer of its own.
+    fn train_in(
+        precision: Precision,
+        genotype: &str,
+        epochs: f64,
+        images: usize,
+        parts: &[u64],
+    ) -> (f64, Weights) {
+        let folder = tempfile::tempdir().unwrap();
+        let training = Training { precision, ..training() };
         let mut feed = Feed::new(Arc::new(splits(images)), 7, Device::Cpu);
         let scratch = Scratch { epochs, learning_rate: 0.1 };
         let network = network(genotype);
@@ -224,7 +234,11 @@ ops = ["mbconv k3 e2 se0.25 relu6", "dsconv k5 relu", "conv k3 relu"]
             let mut trainer =
                 ScratchTrainer::open(&network, &scratch, origin, &training, &mut feed, &folder)
                     .unwrap();
-            if trainer.run_steps(steps, &mut |_| Ok(())).unwrap() {
+            let told = &mut |Progress { note, .. }| {
+                assert!(note.starts_with("loss ") && note.ends_with(" images/s"), "{note}");
+                Ok(())
+            };
+            if trainer.run_steps(steps, told).unwrap() {
                 let (accuracy, weights, checkpoints) = trainer.finish().unwrap();
                 checkpoints.remove().unwrap();
                 assert!(!folder.exists(), "checkpoints are removed");
@@ -242,7 +256,8 @@ ops = ["mbconv k3 e2 se0.25 relu6", "dsconv k5 relu", "conv k3 relu"]
             let (accuracy, weights) = train(genotype, 8.0, 192, &[u64::MAX]);
             assert!(accuracy > 0.6, "{genotype}: {accuracy} where chance is 0.33");
             let module = Standalone::new(&network(genotype), &weights, Device::Cpu).unwrap();
-            let found = crate::evaluation::accuracy(&module, &splits(192), Device::Cpu).unwrap();
+            let feed = Feed::new(Arc::new(splits(192)), 7, Device::Cpu);
+            let found = crate::evaluation::accuracy(&module, &feed).unwrap();
             assert!((found - accuracy).abs() < 1e-12, "{genotype}: {found} and {accuracy}");
         }
     }
@@ -250,12 +265,16 @@ ops = ["mbconv k3 e2 se0.25 relu6", "dsconv k5 relu", "conv k3 relu"]
     #[test]
     fn a_resumed_training_equals_an_unbroken_one_bit_for_bit() {
         let _alone = alone();
-        let (accuracy, whole) = train("01", 2.0, 96, &[u64::MAX]);
-        let (resumed, parts) = train("01", 2.0, 96, &[5, 3, 2, u64::MAX]);
-        assert_eq!(accuracy.to_bits(), resumed.to_bits());
-        for ((name, a), (_, b)) in whole.iter().zip(parts.iter()) {
-            assert!(a.data.iter().zip(&b.data).all(|(a, b)| a.to_bits() == b.to_bits()), "{name}");
-        }
+        let [exact, mixed] = [Precision::Fp32, Precision::Bf16].map(|precision| {
+            let (accuracy, whole) = train_in(precision, "01", 2.0, 96, &[u64::MAX]);
+            let (resumed, parts) = train_in(precision, "01", 2.0, 96, &[5, 3, 2, u64::MAX]);
+            assert_eq!(accuracy.to_bits(), resumed.to_bits());
+            equal(&whole, &parts);
+            whole
+        });
+        let same = |((_, a), (_, b)): ((_, &Tensor), (_, &Tensor))| a.data == b.data;
+        assert!(!exact.iter().zip(mixed.iter()).all(same), "steps are in mixed precision");
+        assert!(mixed.iter().all(|(_, tensor)| tensor.data.iter().all(|x| x.is_finite())));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::{
     io::{BufRead, Write},
+    panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::Arc,
     time::{Duration, Instant},
@@ -13,14 +14,13 @@ use netfit_search::{
     Progress,
     job::{ChoiceLatency, Event, Open, Proxyless, Request, Scratch},
 };
-use netfit_spaces::{Genotype, Space};
+use netfit_spaces::{Genotype, Random, Space};
 use serde_json::{Value, json};
-
 use tch::Device;
 
 use crate::{
     Error, ProxylessTrainer, Result, Standalone, Trainer, checkpoint::Origin, feed::Feed,
-    images::Images, layout, proxyless, scratch::ScratchTrainer, settings,
+    images::Images, layout, proxyless, scratch::ScratchTrainer, settings, words,
 };
 
 /// Progress lines are at least so far apart.
@@ -30,13 +30,27 @@ const PERIOD: Duration = Duration::from_millis(200);
 ///
 /// # Errors
 /// A pipe that is closed at the other end.
-pub fn serve(input: impl BufRead, mut output: impl Write) -> Result<()> {
+pub fn serve(input: impl BufRead, output: impl Write) -> Result<()> {
     let mut job = None;
+    converse(input, output, |request, output| carry_out(request, &mut job, output))
+}
+
+/// Answers each request by what `carry_out` makes of it; where it panics, as libtorch's Rust interface does, by what that
+/// says.
+fn converse<W: Write>(
+    input: impl BufRead,
+    mut output: W,
+    mut carry_out: impl FnMut(Request, &mut W) -> Result<Value>,
+) -> Result<()> {
     for line in input.lines() {
         let line = line?;
         let answer = serde_json::from_str(&line)
             .map_err(|error| Error::Request(error.to_string()))
-            .and_then(|request| carry_out(request, &mut job, &mut output));
+            .and_then(|request| {
+                // What it leaves behind is not used again: a failure ends the conversation.
+                catch_unwind(AssertUnwindSafe(|| carry_out(request, &mut output)))
+                    .unwrap_or_else(|panic| Err(words::error(panic.as_ref())))
+            });
         let failed = answer.is_err();
         send(
             &mut output,
@@ -57,8 +71,9 @@ struct Job {
     circumstances: Open,
     space: Space,
     splits: Arc<Splits>,
-    device: Device,
     trainer: Option<Trainer>,
+    /// Of all networks that are trained from scratch.
+    feed: Feed,
 }
 
 impl Job {
@@ -68,7 +83,8 @@ impl Job {
         let splits = Arc::new(load(data, training.holdout, *seed)?);
         settings::check(&space, &splits, training)?;
         let device = settings::set_up(training)?;
-        Ok(Self { circumstances, space, splits, device, trainer: None })
+        let feed = Feed::new(Arc::clone(&splits), *seed, device);
+        Ok(Self { circumstances, space, splits, trainer: None, feed })
     }
 
     fn trainer(&mut self) -> Result<&mut Trainer> {
@@ -133,7 +149,7 @@ fn train(trainer: &mut Trainer, output: &mut impl Write) -> Result<Value> {
 }
 
 fn train_network(
-    job: &Job,
+    job: &mut Job,
     genotype: &Genotype,
     scratch: &Scratch,
     weights: Option<&Path>,
@@ -151,9 +167,8 @@ fn train_network(
         network: Some((hash, scratch.clone())),
         proxyless: None,
     };
-    let mut feed = Feed::new(Arc::clone(&job.splits), *seed, job.device);
     let mut trainer =
-        ScratchTrainer::open(&network, scratch, origin, training, &mut feed, &folder)?;
+        ScratchTrainer::open(&network, scratch, origin, training, &mut job.feed, &folder)?;
     trainer.run_steps(u64::MAX, &mut paced(output))?;
     let (accuracy, found, checkpoints) = trainer.finish()?;
     if let Some(path) = weights {
@@ -193,19 +208,20 @@ fn evaluate(job: &mut Job, genotypes: &[Genotype], output: &mut impl Write) -> R
     Ok(json!({ "accuracies": accuracies }))
 }
 
+/// Logits to compare those of the exported file with: on the CPU and in 32 bits, wherever training runs.
 fn logits(job: &Job, genotype: &Genotype, weights: &Path, images: usize) -> Result<Value> {
     let splits = &job.splits;
+    let images = images.min(splits.test.len());
+    if images == 0 {
+        return Ok(json!({ "logits": [] }));
+    }
     let network = job.space.network(&job.canonical(genotype)?);
-    let module = Standalone::new(&network, &Weights::load(weights)?, job.device)?;
-    let chosen: Vec<usize> = (0..images.min(splits.test.len())).collect();
-    let images = Images::new(&splits.test, &splits.normalization, job.device);
-    let rows: Vec<Vec<f32>> = images
-        .plain(&chosen, chosen.len().max(1))
-        .map(|(images, _)| layout::to_host(&module.logits(&images)))
-        .flat_map(|logits| {
-            logits.data.chunks(logits.shape[1]).map(<[f32]>::to_vec).collect::<Vec<_>>()
-        })
-        .collect();
+    let module = Standalone::new(&network, &Weights::load(weights)?, Device::Cpu)?;
+    let chosen: Vec<usize> = (0..images).collect();
+    let images = Images::new(&splits.test, &splits.normalization, Device::Cpu);
+    let (images, _) = images.batch(&chosen, None, &mut Random::new(0, "plain"));
+    let logits = layout::to_host(&module.logits(&images));
+    let rows: Vec<&[f32]> = logits.data.chunks(logits.shape[1]).collect();
     Ok(json!({ "logits": rows }))
 }
 
@@ -240,7 +256,31 @@ fn send(output: &mut impl Write, event: &Event) -> Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use tch::{Kind, Tensor};
+
     use super::*;
+
+    #[test]
+    fn a_panic_is_a_failure_in_libtorchs_words_and_ends_the_conversation() {
+        let zeros = || Tensor::zeros([2, 3], (Kind::Float, Device::Cpu));
+        let mut asked = 0;
+        let mut output = Vec::new();
+        let lines = "{\"request\":\"prepare\"}\n".repeat(3);
+        converse(lines.as_bytes(), &mut output, |_, _| {
+            asked += 1;
+            if asked == 2 {
+                let _ = zeros().matmul(&zeros());
+            }
+            Ok(Value::Null)
+        })
+        .unwrap();
+        let text = String::from_utf8(output).unwrap();
+        let [done, failed] = &text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+        assert!(done.contains(r#""event":"done""#), "{done}");
+        let message = "mat1 and mat2 shapes cannot be multiplied (2x3 and 2x3)";
+        assert_eq!(*failed, format!(r#"{{"event":"failed","message":"{message}"}}"#));
+        assert_eq!(asked, 2);
+    }
 
     #[test]
     fn a_space_without_a_supernet_can_be_opened_and_says_so_when_asked_for_one() {

@@ -18,10 +18,13 @@ pub fn device(name: &str) -> Result<Device> {
         Some(Ok(index)) => index,
         _ => return Err(fail("expected `cpu` or `cuda:N`".to_owned())),
     };
-    cuda::open()
-        .map_err(|reason| fail(format!("libtorch's CUDA part cannot be opened: {reason}")))?;
+    let closed = "libtorch's CUDA part cannot be opened";
+    let remedy = "`make setup` on a machine with a GPU installs it";
+    cuda::open().map_err(|reason| fail(format!("{closed}: {reason}; {remedy}")))?;
+    let none = "libtorch finds no GPU here; an NVIDIA driver that is missing or older than this libtorch's CUDA \
+                looks like that, `netfit devices` tells";
     match usize::try_from(tch::Cuda::device_count()).unwrap_or(0) {
-        0 => Err(fail("libtorch finds no GPU here".to_owned())),
+        0 => Err(fail(none.to_owned())),
         count if index >= count => {
             Err(fail(format!("the last GPU that libtorch finds here is `cuda:{}`", count - 1)))
         }

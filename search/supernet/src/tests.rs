@@ -3,19 +3,19 @@
 
 use std::{
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
 };
 
 use netfit_data::{Dataset, Normalization, Splits};
+use netfit_export::Weights;
 use netfit_search::job::{Precision, Training};
 use netfit_spaces::{ChoiceKind, Genotype, Random, Shape, Slot, Space};
 use tch::{Device, Kind, Tensor, no_grad};
 
-use crate::{
-    Error, Mode, Place, Sgd, Standalone, Supernet, Trainer, context::Autocast, feed::Feed, layout,
-    ops,
-};
+use crate::{Error, Mode, Place, Standalone, Supernet, Trainer, layout};
 
+mod checkpoints;
+mod mixed;
 mod on_a_gpu;
 
 /// One stage with squeeze-and-excite and kernels 3 to 7, one without and with another activation.
@@ -256,15 +256,19 @@ fn a_resumed_training_equals_an_unbroken_one_bit_for_bit() {
     assert_eq!(resumed.place(), whole.place());
     assert!(whole.place() > Place { phase: 3, step: 0 }, "{:?}", whole.place());
     let tensors = |trainer: &Trainer| {
-        let mut weights = netfit_export::Weights::new();
+        let mut weights = Weights::new();
         trainer.supernet().save(&mut weights);
         weights
-            .iter()
-            .map(|(name, tensor)| (name.to_owned(), tensor.data.clone()))
-            .collect::<Vec<_>>()
     };
-    for ((name, a), (_, b)) in tensors(&whole).iter().zip(&tensors(&resumed)) {
-        assert!(a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits()), "{name}");
+    equal(&tensors(&whole), &tensors(&resumed));
+}
+
+/// The same tensors, bit for bit.
+pub(crate) fn equal(a: &Weights, b: &Weights) {
+    assert_eq!(a.iter().count(), b.iter().count());
+    for ((name, a), (other, b)) in a.iter().zip(b.iter()) {
+        assert_eq!((name, &a.shape), (other, &b.shape));
+        assert!(a.data.iter().zip(&b.data).all(|(a, b)| a.to_bits() == b.to_bits()), "{name}");
     }
 }
 
@@ -282,39 +286,6 @@ fn training_learns_and_every_subnet_is_judged_after_recalibration() {
             assert!(accuracy > 0.6, "{precision:?}, {genotype}: {accuracy} where chance is 0.33");
             assert!((trainer.accuracy(&genotype).unwrap() - accuracy).abs() < 1e-12);
         }
-    }
-}
-
-/// Losses of the largest network's first steps.
-fn losses(device: Device, precision: Precision) -> Vec<f64> {
-    let (space, training) = (tiny(), training());
-    let supernet = Supernet::new(&space, device, 3).unwrap();
-    let mut feed = Feed::new(Arc::new(splits(96)), 11, device);
-    let blocks = space.blocks(&space.largest());
-    let parameters = supernet.parameters();
-    let mut sgd = Sgd::new(parameters, 0.9, 3e-5);
-    let mut step = |step: u64| {
-        let (images, targets) = feed.batch(&training, 0, step);
-        parameters.clear_gradients();
-        let mut mode = Mode::Train { dropout: 0.0 };
-        let autocast = Autocast::new(precision, device);
-        let logits = autocast.run(|| supernet.forward(&images, &blocks, &mut mode));
-        let loss = ops::cross_entropy(&logits, &targets, 0.1);
-        loss.backward();
-        sgd.step(parameters, &vec![true; parameters.len()], 0.05);
-        loss.double_value(&[])
-    };
-    (0..5).map(&mut step).collect()
-}
-
-#[test]
-fn mixed_precision_stays_near_32_bits() {
-    let _alone = alone();
-    let [exact, mixed] =
-        [Precision::Fp32, Precision::Bf16].map(|precision| losses(Device::Cpu, precision));
-    assert_ne!(exact, mixed);
-    for (mixed, exact) in mixed.iter().zip(&exact) {
-        assert!((mixed / exact - 1.0).abs() < 0.05, "{mixed} and {exact}");
     }
 }
 
@@ -348,24 +319,6 @@ fn a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint() {
 }
 
 #[test]
-fn checkpoints_of_another_run_are_refused() {
-    let _alone = alone();
-    let folder = tempfile::tempdir().unwrap();
-    trainer(folder.path()).run_steps(2, &mut |_| Ok(())).unwrap();
-    let message = |training: &Training, seed: u64| {
-        let opened = Trainer::open(&tiny(), splits(96), training, seed, folder.path());
-        opened.err().map(|error| error.to_string()).unwrap_or_default()
-    };
-    assert!(message(&training(), 12).contains("another seed"));
-    let other = Training { momentum: 0.8, ..training() };
-    assert!(message(&other, 11).contains("another `[training]` table"));
-    let threads = Training { threads: 2, checkpoint_steps: 9, ..training() };
-    assert_eq!(message(&threads, 11), "");
-    std::fs::write(folder.path().join("checkpoints/state.json"), "{").unwrap();
-    assert!(message(&training(), 11).contains("state.json"));
-}
-
-#[test]
 fn what_cannot_be_trained_is_named() {
     let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
@@ -377,7 +330,8 @@ fn what_cannot_be_trained_is_named() {
     assert!(matches!(Supernet::new(&listed, Device::Cpu, 0), Err(Error::NotElastic { .. })));
     assert!(open(&Space::preset("ofa-28").unwrap(), &training()).contains("images of 1x28x28"));
     let gpu = Training { device: "cuda:7".to_owned(), ..training() };
-    assert!(open(&tiny(), &gpu).contains("cuda:7"));
+    let message = open(&tiny(), &gpu);
+    assert!(message.contains("cuda:7") && message.contains("`--train-device cpu`"), "{message}");
     let wrong = Training { batch: 1, ..training() };
     assert!(open(&tiny(), &wrong).contains("`batch`: expected at least 2, found 1"));
     let large = Training { batch: 97, ..training() };

@@ -4,20 +4,25 @@
 //! Two departures from the authors' code: the teacher normalises by its running statistics, folded into its filters
 //! (theirs uses each batch's own), and the learning rate of a phase scales with the configuration.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{path::Path, sync::Arc};
 
 use netfit_data::Splits;
 use netfit_export::Weights;
-use netfit_search::{Progress, job::Training};
+use netfit_search::{
+    Progress,
+    job::{Precision, Training},
+};
 use netfit_spaces::{Random, Space};
 use tch::{Kind, Tensor};
 
 use crate::{
     Error, Mode, Phase, Place, Result, Sgd, Standalone, Supernet,
     checkpoint::{Checkpoints, Origin},
-    context::{self, Autocast},
+    context::Autocast,
     feed::Feed,
-    ops, phases, settings,
+    ops,
+    pace::Pace,
+    phases, settings,
 };
 
 /// Where progress goes; an error ends the training after its step.
@@ -143,22 +148,14 @@ impl Trainer {
             if self.place.step == 0 {
                 self.begin(&phase);
             }
-            let (start, first) = (Instant::now(), self.place.step);
+            let batch = self.training().batch;
+            let pace = Pace::begin(self.place.step, batch, self.supernet.device());
             while self.place.step < phase.steps && left > 0 {
                 let loss = self.step(&phase)?;
                 self.place.step += 1;
                 left -= 1;
                 let done = self.place.step;
-                let images = (done - first) as f64 * self.training().batch as f64;
-                let rate = images / start.elapsed().as_secs_f64().max(1e-9);
-                let memory = context::memory_note(self.supernet.device());
-                let note = format!("loss {loss:.3}, {rate:.0} images/s{memory}");
-                progress(Progress {
-                    stage: phase.name.to_owned(),
-                    done,
-                    total: phase.steps,
-                    note,
-                })?;
+                progress(pace.progress(phase.name, done, phase.steps, loss))?;
                 if done.is_multiple_of(self.training().checkpoint_steps) && done < phase.steps {
                     self.save()?;
                 }
@@ -192,7 +189,12 @@ impl Trainer {
         let space = self.supernet.space();
         let weights = Weights::load(&self.checkpoints.teacher())?;
         let network = space.network(&space.largest());
-        self.teacher = Some(Standalone::new(&network, &weights, self.supernet.device())?.folded());
+        let teacher = Standalone::new(&network, &weights, self.supernet.device())?.folded();
+        self.teacher = Some(match self.training().precision {
+            // As each step would round them.
+            Precision::Bf16 => teacher.of_kind(Kind::BFloat16),
+            Precision::Fp32 | Precision::Tf32 => teacher,
+        });
         Ok(())
     }
 
@@ -229,7 +231,7 @@ impl Trainer {
         let mut random = Random::at(seed, "subnets", &[epoch, step]);
         let parameters = self.supernet.parameters();
         let mut taking_part = vec![false; parameters.len()];
-        let mut total = 0.0;
+        let mut losses = Vec::new();
         parameters.clear_gradients();
         for _ in 0..phase.subnets {
             let blocks = space.blocks(&phase.open.sample(space, &mut random));
@@ -237,15 +239,13 @@ impl Trainer {
             let mut mode = Mode::Train { dropout: self.training().dropout };
             let logits = autocast.run(|| self.supernet.forward(&images, &blocks, &mut mode));
             let loss = self.loss(&logits, &targets, soft.as_ref());
-            total += loss.double_value(&[]);
+            losses.push(loss.detach());
             loss.backward();
         }
-        let loss = total / phase.subnets as f64;
-        if !loss.is_finite() {
-            return Err(self.diverged(loss));
-        }
         self.sgd.step(parameters, &taking_part, phase.rate(self.place.step));
-        Ok(loss)
+        // Not before: a GPU is waited for here.
+        let loss = ops::numbers(&losses).iter().sum::<f64>() / phase.subnets as f64;
+        if loss.is_finite() { Ok(loss) } else { Err(self.diverged(loss)) }
     }
 
     fn diverged(&self, loss: f64) -> Error {

@@ -117,16 +117,16 @@ impl Candidates {
             let outputs: Vec<&Tensor> = gates.iter().map(|gate| &gate.output).collect();
             let outward = Tensor::run_backward(&[&entropy], &outputs, false, false);
             let inputs: Vec<Tensor> = gates.iter().map(|gate| gate.input.detach()).collect();
-            (entropy.double_value(&[]), inputs, outward)
+            (entropy.detach(), inputs, outward)
         };
-        let mut slopes = Vec::new();
+        let mut scalars = vec![entropy];
         for (((slot, options), (input, outward)), asked) in
             self.choices().zip(gates.iter().zip(&outward)).zip(asked)
         {
             let skip = |block: &Option<Block>| block.as_ref().map_or(Skip::Identity, Block::skip);
             let has_identity = options.iter().any(|block| skip(block) == Skip::Identity);
             let slope = |&option: &usize| match &options[option] {
-                None => 0.0,
+                None => Tensor::zeros([], (Kind::Double, images.device())),
                 Some(block) => no_grad(|| {
                     let mut mode = Mode::Train { dropout: 0.0 };
                     let output = match skip(&options[option]) {
@@ -136,12 +136,15 @@ impl Candidates {
                         }
                         _ => self.supernet.block(input, slot, block, &mut mode),
                     };
-                    (output * outward).sum(Kind::Double).double_value(&[])
+                    (output * outward).sum(Kind::Double)
                 }),
             };
-            slopes.push(asked.iter().map(slope).collect());
+            scalars.extend(asked.iter().map(slope));
         }
-        GateGradients { entropy, slopes }
+        let mut numbers = ops::numbers(&scalars).into_iter();
+        let entropy = numbers.next().expect("the first of them");
+        let slopes = asked.iter().map(|asked| numbers.by_ref().take(asked.len()).collect());
+        GateGradients { entropy, slopes: slopes.collect() }
     }
 
     /// Logits at a path, by the batch's own statistics, and the gates on the way.

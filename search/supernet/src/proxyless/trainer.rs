@@ -1,11 +1,11 @@
 //! Training of weights and architecture in turn (Cai et al., ICLR 2019, sections 3.2 and 4).
 
-use std::{path::Path, time::Instant};
+use std::path::Path;
 
 use netfit_data::Splits;
 use netfit_export::Weights;
 use netfit_search::{
-    Baseline, Progress,
+    Baseline,
     job::{ChoiceLatency, Proxyless, ProxylessFound, Training},
 };
 use netfit_spaces::{Random, Space};
@@ -22,9 +22,10 @@ use super::{
 use crate::{
     Error, Mode, Place, Report, Result, Sgd,
     checkpoint::{Checkpoints, Origin},
-    context::{self, Autocast},
+    context::Autocast,
     feed::Feed,
     ops,
+    pace::Pace,
     schedule::Curve,
     settings,
 };
@@ -212,7 +213,8 @@ impl ProxylessTrainer {
             if self.place.step == 0 {
                 self.sgd.rest();
             }
-            let (start, first) = (Instant::now(), self.place.step);
+            let batch = self.origin.training.batch;
+            let pace = Pace::begin(self.place.step, batch, self.weights.device());
             while self.place.step < steps && left > 0 {
                 let loss = self.descend()?;
                 self.place.step += 1;
@@ -221,11 +223,9 @@ impl ProxylessTrainer {
                     self.learn()?;
                 }
                 let done = self.place.step;
-                let images = (done - first) as f64 * self.origin.training.batch as f64;
-                let rate = images / start.elapsed().as_secs_f64().max(1e-9);
-                let memory = context::memory_note(self.weights.device());
-                let note = format!("loss {loss:.3}, {rate:.0} images/s{memory}{}", self.note());
-                report(Progress { stage: name.to_owned(), done, total: steps, note })?;
+                let mut progress = pace.progress(name, done, steps, loss);
+                progress.note += &self.note();
+                report(progress)?;
                 if done.is_multiple_of(self.origin.training.checkpoint_steps) && done < steps {
                     self.save()?;
                 }
@@ -294,14 +294,12 @@ impl ProxylessTrainer {
         let autocast = Autocast::new(training.precision, self.weights.device());
         let logits = autocast.run(|| supernet.forward(&images, &blocks, &mut mode));
         let loss = ops::cross_entropy(&logits, &targets, training.label_smoothing);
-        let value = loss.double_value(&[]);
-        if !value.is_finite() {
-            return Err(self.diverged(value));
-        }
         loss.backward();
         let rate = self.stretches[phase].curve.rate(step);
         self.sgd.step(parameters, &supernet.taking_part(&blocks), rate);
-        Ok(value)
+        // Not before: a GPU is waited for here.
+        let value = loss.double_value(&[]);
+        if value.is_finite() { Ok(value) } else { Err(self.diverged(value)) }
     }
 
     /// Weights that are not finite never replace the last good checkpoint.

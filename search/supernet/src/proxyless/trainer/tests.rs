@@ -1,10 +1,10 @@
 //! Training on a tiny space: resumption, what latency does, what is refused.
 #![allow(clippy::unwrap_used)]
 
-use netfit_search::job::{LatencyLoss, Update};
+use netfit_search::job::{LatencyLoss, Precision, Update};
 
 use super::*;
-use crate::tests::{alone, splits};
+use crate::tests::{alone, equal, splits};
 
 const TINY: &str = r#"
 name = "tiny-candidates"
@@ -56,8 +56,17 @@ fn options() -> Proxyless {
 }
 
 fn trainer(options: &Proxyless, target_s: f64, folder: &Path) -> Result<ProxylessTrainer> {
-    let told = (options, &latency(target_s));
-    ProxylessTrainer::open(&space(), &splits(192), &training(), told, 5, folder)
+    trainer_in(Precision::Fp32, options, target_s, folder)
+}
+
+fn trainer_in(
+    precision: Precision,
+    options: &Proxyless,
+    target_s: f64,
+    folder: &Path,
+) -> Result<ProxylessTrainer> {
+    let (told, training) = ((options, &latency(target_s)), Training { precision, ..training() });
+    ProxylessTrainer::open(&space(), &splits(192), &training, told, 5, folder)
 }
 
 fn run(options: &Proxyless, target_s: f64) -> ProxylessFound {
@@ -68,33 +77,48 @@ fn run(options: &Proxyless, target_s: f64) -> ProxylessFound {
     trainer.derived().unwrap()
 }
 
+/// Weights at the end of a search, which are the same where it was broken off.
+fn weights_of_resumed(precision: Precision, update: Update) -> Weights {
+    let options = Proxyless { update, epochs: 3.0, networks: 3, ..options() };
+    let folder = tempfile::tempdir().unwrap();
+    let (unbroken, broken) = (folder.path().join("unbroken"), folder.path().join("broken"));
+    let open = |folder: &Path| trainer_in(precision, &options, 5e-3, folder).unwrap();
+    // 9 steps of warm-up, then 27.
+    let mut whole = open(&unbroken);
+    whole.run_steps(u64::MAX, &mut |_| Ok(())).unwrap();
+    for steps in [5, 4, 8, 9] {
+        open(&broken).run_steps(steps, &mut |_| Ok(())).unwrap();
+    }
+    let mut resumed = open(&broken);
+    resumed.run_steps(u64::MAX, &mut |_| Ok(())).unwrap();
+    assert_eq!(resumed.place(), whole.place());
+    assert!(whole.learnt.updates > 5);
+    assert_eq!(resumed.learnt.architecture, whole.learnt.architecture, "{update:?}");
+    assert_eq!(resumed.price.lambda.to_bits(), whole.price.lambda.to_bits());
+    let weights = |trainer: &ProxylessTrainer| {
+        let mut weights = Weights::new();
+        trainer.candidates.supernet().save(&mut weights);
+        weights
+    };
+    equal(&weights(&whole), &weights(&resumed));
+    weights(&whole)
+}
+
 #[test]
 fn a_resumed_search_equals_an_unbroken_one_bit_for_bit() {
     let _alone = alone();
     for update in [Update::FullV2, Update::Two, Update::Reinforce] {
-        let options = Proxyless { update, epochs: 3.0, networks: 3, ..options() };
-        let folder = tempfile::tempdir().unwrap();
-        let (unbroken, broken) = (folder.path().join("unbroken"), folder.path().join("broken"));
-        // 9 steps of warm-up, then 27.
-        let mut whole = trainer(&options, 5e-3, &unbroken).unwrap();
-        whole.run_steps(u64::MAX, &mut |_| Ok(())).unwrap();
-        for steps in [5, 4, 8, 9] {
-            trainer(&options, 5e-3, &broken).unwrap().run_steps(steps, &mut |_| Ok(())).unwrap();
-        }
-        let mut resumed = trainer(&options, 5e-3, &broken).unwrap();
-        resumed.run_steps(u64::MAX, &mut |_| Ok(())).unwrap();
-        assert_eq!(resumed.place(), whole.place());
-        assert!(whole.learnt.updates > 5);
-        assert_eq!(resumed.learnt.architecture, whole.learnt.architecture, "{update:?}");
-        assert_eq!(resumed.price.lambda.to_bits(), whole.price.lambda.to_bits());
-        let tensors = |trainer: &ProxylessTrainer| {
-            let mut weights = Weights::new();
-            trainer.candidates.supernet().save(&mut weights);
-            let bits = |data: &[f32]| data.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-            weights.iter().map(|(name, t)| (name.to_owned(), bits(&t.data))).collect::<Vec<_>>()
-        };
-        assert!(tensors(&whole) == tensors(&resumed), "{update:?}");
+        weights_of_resumed(Precision::Fp32, update);
     }
+}
+
+#[test]
+fn steps_of_the_weights_are_in_mixed_precision_where_it_is_asked_for() {
+    let _alone = alone();
+    let [exact, mixed] = [Precision::Fp32, Precision::Bf16]
+        .map(|precision| weights_of_resumed(precision, Update::FullV2));
+    assert!(exact.iter().zip(mixed.iter()).any(|((_, a), (_, b))| a.data != b.data));
+    assert!(mixed.iter().all(|(_, tensor)| tensor.data.iter().all(|x| x.is_finite())));
 }
 
 #[test]
