@@ -25,9 +25,9 @@ fn check(parts: &[&str], (step, check): (&str, &str)) -> (Option<i32>, Value) {
     let out = folder.path().join("found.json");
     let mut command = Command::new("python3");
     command.args(["benches/gpu_check.py", "--out", text(&out), "--programs", text(folder.path())]);
-    parts.iter().for_each(|part| {
+    for part in parts {
         command.args(["--only", part]);
-    });
+    }
     let status = command.output().unwrap().status;
     (status.code(), serde_json::from_slice(&fs::read(&out).unwrap()).unwrap())
 }

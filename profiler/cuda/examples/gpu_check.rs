@@ -91,7 +91,8 @@ fn parity(gpu: usize) -> Result<Value> {
     let difference = most(found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).collect());
     let largest = most(expected.iter().map(|logit| logit.abs()).collect());
     let told = json!({ "largest_difference": difference, "largest_logit": largest });
-    if found.len() != expected.len() || !(difference <= PARITY * largest) {
+    let agree = difference <= PARITY * largest;
+    if found.len() != expected.len() || !agree {
         return Err(format!("logits differ by more than {PARITY} of the largest: {told}").into());
     }
     Ok(told)
