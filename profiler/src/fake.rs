@@ -36,6 +36,8 @@ pub struct FakeDevice {
     pub throttled: Vec<Range<usize>>,
     /// Calls shorter than this are bound by their launch; `None` is a processor.
     pub launch_s: Option<f64>,
+    /// Bytes that a loaded network takes.
+    pub bytes: u64,
     /// Whether it can tell where the time of a traced network went.
     pub traces: bool,
     random: Random,
@@ -43,6 +45,7 @@ pub struct FakeDevice {
     processes: usize,
     bursts: usize,
     warmed_up: usize,
+    most_loaded: usize,
     models: Vec<Held>,
 }
 
@@ -69,12 +72,14 @@ impl FakeDevice {
             frequencies: Vec::new(),
             throttled: Vec::new(),
             launch_s: None,
+            bytes: 1,
             traces: true,
             random: Random::new(seed, "fake device"),
             process: 1.0,
             processes: 0,
             bursts: 0,
             warmed_up: 0,
+            most_loaded: 0,
             models: Vec::new(),
         }
     }
@@ -91,6 +96,11 @@ impl FakeDevice {
     /// Seconds of an undisturbed call in a process of ordinary speed.
     pub fn network_s(&self, network: &Network) -> f64 {
         self.intercept_s + self.slope * network.blocks().iter().map(Self::block_s).sum::<f64>()
+    }
+
+    /// The most networks that were loaded at the same time.
+    pub fn most_loaded(&self) -> usize {
+        self.most_loaded
     }
 
     /// Calls that were made before timed ones.
@@ -135,6 +145,10 @@ impl Device for FakeDevice {
         self.traces
     }
 
+    fn bytes(&self, _: &Network) -> u64 {
+        self.bytes
+    }
+
     fn restart(&mut self) -> Result<()> {
         self.models.clear();
         let slow: f64 = planted(&self.states, self.processes).product();
@@ -157,6 +171,7 @@ impl Device for FakeDevice {
             }
         };
         self.models.push(Held { seconds, traced, calls: 0 });
+        self.most_loaded = self.most_loaded.max(self.models.len());
         Ok(self.models.len() - 1)
     }
 

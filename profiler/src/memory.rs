@@ -24,10 +24,17 @@ pub(crate) fn of_activations(network: &Network, batch: usize) -> u64 {
     2 * NUMBER_BYTES * batch as u64 * widest.unwrap_or(0)
 }
 
-/// Places of what fits into a process each, of about equal size, given the bytes of all.
-pub(crate) fn groups(bytes: &[u64]) -> Vec<Vec<usize>> {
+/// How many models of so many bytes fit into a process; one in any case.
+pub(crate) fn room_for(bytes: u64) -> usize {
+    usize::try_from(MEMORY / bytes.max(1)).unwrap_or(usize::MAX).max(1)
+}
+
+/// Places of what fits into a process each, of about equal size, given the bytes of all. What lies `beside` them in each
+/// process leaves them half of it at least: more processes would not make that smaller.
+pub(crate) fn groups(bytes: &[u64], beside: u64) -> Vec<Vec<usize>> {
     let all: u64 = bytes.iter().sum();
-    let count = usize::try_from(all.div_ceil(MEMORY)).unwrap_or(1).clamp(1, bytes.len().max(1));
+    let room = MEMORY.saturating_sub(beside).max(MEMORY / 2);
+    let count = usize::try_from(all.div_ceil(room)).unwrap_or(1).clamp(1, bytes.len().max(1));
     // Dealt out like cards: each group has models from everywhere.
     (0..count).map(|first| (first..bytes.len()).step_by(count).collect()).collect()
 }
@@ -42,11 +49,14 @@ mod tests {
     #[test]
     fn models_beyond_the_memory_are_dealt_into_groups() {
         let large = vec![of_weights(400_000_000); 7];
-        let dealt = groups(&large);
+        let dealt = groups(&large, 0);
         assert_eq!(dealt.len(), 4);
         assert_eq!(dealt[1], [1, 5]);
-        assert_eq!(groups(&[5; 40]).len(), 1);
-        assert_eq!(groups(&[]), [Vec::<usize>::new()]);
+        assert_eq!(groups(&[5; 40], 1 << 40).len(), 1);
+        assert_eq!(groups(&[], 0), [Vec::<usize>::new()]);
+        let gibibytes = [1 << 30; 4];
+        assert_eq!([0, 1 << 30, 9 << 30].map(|beside| groups(&gibibytes, beside).len()), [1, 2, 2]);
+        assert_eq!([1 << 30, 5 << 30].map(room_for), [4, 1]);
     }
 
     #[test]
@@ -61,7 +71,7 @@ mod tests {
         let space = Space::preset("ofa-mbv3").unwrap();
         let largest = space.network(&space.largest());
         let bytes = |batch| of_weights(largest.parameters().0) + of_activations(&largest, batch);
-        assert_eq!(groups(&[bytes(1); 57]).len(), 1);
-        assert!(groups(&[bytes(64); 57]).len() > 4);
+        assert_eq!(groups(&[bytes(1); 57], 8 * bytes(1)).len(), 1);
+        assert!(groups(&[bytes(64); 57], 0).len() > 4);
     }
 }

@@ -34,7 +34,7 @@ impl Ways {
     /// Both ways, for every block of a space; only between neighbours where the device cannot tell where the time of whole
     /// networks goes.
     pub(crate) fn of(space: &Space, device: &dyn Device) -> Result<Self> {
-        let in_place = device.traces().then(|| InPlace::of(space));
+        let in_place = device.traces().then(|| InPlace::of(space, device));
         Ok(Self { in_place, neighbours: Neighbours::of(space, device)? })
     }
 

@@ -1,11 +1,14 @@
 //! Percentiles of single calls: how long a network's slowest calls take. They are timed apart from medians, in long rows
 //! of calls of one network after the other, since a percentile needs many.
 
+use std::collections::BTreeMap;
+
 use netfit_latency_tables::{LatencyTable, Tail, TailTiming, median, quantile};
 use netfit_spaces::{Genotype, Network, Random, Space};
 
 use crate::{
-    Burst, Device, Error, Model, ProfileOptions, Progress, Result, journal::Journal, protocol::load,
+    Burst, Device, Error, Model, ProfileOptions, Progress, Result, journal::Journal, memory,
+    protocol::load,
 };
 
 /// Rows of calls of each network in a process, in shuffled rounds.
@@ -38,10 +41,20 @@ pub(crate) fn add(
     let (genotypes, known_s): (Vec<Genotype>, Vec<f64>) =
         timings.map(|timing| (timing.genotype.clone(), timing.seconds)).unzip();
     let networks: Vec<Network> = genotypes.iter().map(|genotype| space.network(genotype)).collect();
+    let bytes: Vec<u64> = networks.iter().map(|network| device.bytes(network)).collect();
+    let groups = memory::groups(&bytes, 0);
     let mut processes = Vec::new();
     for process in 0..options.processes {
-        let calls = calls(&networks, device, options, (process, journal), progress)?;
-        processes.push(normalised(&calls, &known_s, &options.percentiles));
+        let mut tailed = BTreeMap::new();
+        for (number, group) in groups.iter().enumerate() {
+            let place = (process * groups.len() + number, options.processes * groups.len());
+            let own: Vec<&Network> = group.iter().map(|&network| &networks[network]).collect();
+            let known_s: Vec<f64> = group.iter().map(|&network| known_s[network]).collect();
+            let calls = calls(&own, device, options, place, journal, progress)?;
+            let normalised = normalised(&calls, &known_s, &options.percentiles);
+            tailed.extend(group.iter().copied().zip(normalised));
+        }
+        processes.push(tailed.into_values().collect::<Vec<_>>());
     }
     let fitted = table.calibration_networks.iter();
     let fitted: Vec<(Network, f64)> =
@@ -70,19 +83,20 @@ pub(crate) fn add(
     Ok(())
 }
 
-/// Single calls of each network in one process: those of whole rounds that the journal has, and the rest.
+/// Single calls of each network in one process of how many: those of whole rounds that the journal has, and the rest.
 fn calls(
-    networks: &[Network],
+    networks: &[&Network],
     device: &mut dyn Device,
     options: &ProfileOptions,
-    (process, journal): (usize, &mut Journal),
+    (process, planned): (usize, usize),
+    journal: &mut Journal,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Vec<Vec<f64>>> {
     let stage = format!("tails {process}");
     let mut rounds: Vec<Vec<Vec<f64>>> = journal.calls(&stage).cloned().collect();
     let mut models = Vec::new();
     if rounds.len() < ROWS {
-        let whole: Vec<Model<'_>> = networks.iter().map(Model::Network).collect();
+        let whole: Vec<Model<'_>> = networks.iter().copied().map(Model::Network).collect();
         let mut random = Random::at(options.seed, "load for tails", &[process as u64]);
         models = load(device, &whole, &mut random, &mut |_, _| {})?;
     }
@@ -93,7 +107,7 @@ fn calls(
             .shuffle(&mut order);
         let mut calls = vec![Vec::new(); networks.len()];
         for (done, &network) in order.iter().enumerate() {
-            let label = format!("single calls, process {} of {}", process + 1, options.processes);
+            let label = format!("single calls, process {} of {planned}", process + 1);
             progress(Progress::new(label, round * order.len() + done, ROWS * order.len()));
             let model = models[network];
             let (warm_up, warm_up_s) = (WARM_UP, options.protocol.warm_up_s);

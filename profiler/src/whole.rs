@@ -135,7 +135,9 @@ impl<'a> Plan<'a> {
             Some(network) => device.bytes(network),
             None => memory::of_weights(count),
         };
-        let groups = memory::groups(&models.iter().zip(parameters).map(bytes).collect::<Vec<_>>());
+        let all: Vec<u64> = models.iter().zip(parameters).map(bytes).collect();
+        let anchors_take = anchors.networks.iter().map(|network| device.bytes(network)).sum();
+        let groups = memory::groups(&all, anchors_take);
         // Where all models share a process, they tie the processes together by themselves.
         let alone = groups.len() == 1 && anchors.known_s.is_none();
         let beside = &anchors.networks[..if alone { 1 } else { anchors.networks.len() }];

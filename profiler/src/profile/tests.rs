@@ -217,6 +217,29 @@ fn percentiles_are_predicted_with_an_error_of_their_own() {
     assert_eq!(table.tail_networks[0].calls, 500);
 }
 
+/// As of images so large that few networks fit beside each other.
+#[test]
+fn a_table_is_the_same_where_few_networks_fit_into_a_process() {
+    let made = |bytes: u64| {
+        let mut device = FakeDevice::new(0);
+        device.bytes = bytes;
+        let options = ProfileOptions { percentiles: vec![95.0], ..options() };
+        (table(&mut device, &options).unwrap(), device.most_loaded())
+    };
+    let ((together, all), (apart, few)) = (made(1), made(300 << 20));
+    // The anchors are beside what fits.
+    assert!(all > 50 && few < 20, "{all}, {few}");
+    let errors = |table: &LatencyTable| table.validation.as_ref().unwrap().errors.rmspe;
+    assert!(errors(&together) < 1e-6 && errors(&apart) < 1e-6);
+    for (one, other) in together.entries().zip(apart.entries()) {
+        assert_eq!(one.0, other.0);
+        assert!((one.1.timing.median_s / other.1.timing.median_s - 1.0).abs() < 1e-9);
+    }
+    for (one, other) in together.tail_networks.iter().zip(&apart.tail_networks) {
+        assert_eq!((&one.genotype, one.calls), (&other.genotype, other.calls));
+    }
+}
+
 /// A device that fails for good after so many requests, as if the process were killed there.
 struct Cut<'a> {
     device: &'a mut FakeDevice,

@@ -6,23 +6,27 @@ use super::{IN_PLACE, part};
 use crate::{
     BlockTimes, Device, Model, ProfileOptions, Progress, Protocol, Result,
     journal::{Journal, Part},
+    memory,
     protocol::load,
     samples::Sample,
 };
 
-/// Covering networks that share a process: as many as an elastic space of three kernels and three expansions has.
+/// Covering networks that share a process at most: as many as an elastic space of three kernels and three expansions has.
 const TOGETHER: usize = 9;
 /// Passes of a process where times are noisy: a record of more would take longer to read than to make.
 const MOST_PASSES: usize = 6;
 /// Timed calls of a burst: a record grows with each, so their number is fixed.
 const CALLS: usize = 3;
 
-/// Networks that together hold every block.
-pub(super) struct InPlace(Vec<Network>);
+/// Networks that together hold every block, and how many of them share a process.
+pub(super) struct InPlace(Vec<Network>, usize);
 
 impl InPlace {
-    pub(super) fn of(space: &Space) -> Self {
-        Self(space.covering().iter().map(|genotype| space.network(genotype)).collect())
+    pub(super) fn of(space: &Space, device: &dyn Device) -> Self {
+        let networks: Vec<Network> =
+            space.covering().iter().map(|genotype| space.network(genotype)).collect();
+        let largest = networks.iter().map(|network| device.bytes(network)).max().unwrap_or(0);
+        Self(networks, TOGETHER.min(memory::room_for(largest)))
     }
 
     /// A part for each group of these networks.
@@ -34,7 +38,7 @@ impl InPlace {
         journal: &mut Journal,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Vec<Part>> {
-        let groups: Vec<&[Network]> = self.0.chunks(TOGETHER).collect();
+        let groups: Vec<&[Network]> = self.0.chunks(self.1).collect();
         let mut parts = Vec::new();
         for (number, group) in groups.iter().enumerate() {
             let number = process * groups.len() + number;

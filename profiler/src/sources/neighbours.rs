@@ -37,7 +37,7 @@ impl Neighbours {
         }
         let of_group =
             |places: Vec<usize>| places.into_iter().map(|place| blocks[place].clone()).collect();
-        Ok(Self(memory::groups(&bytes).into_iter().map(of_group).collect()))
+        Ok(Self(memory::groups(&bytes, 0).into_iter().map(of_group).collect()))
     }
 
     /// A part for each group of these blocks.
