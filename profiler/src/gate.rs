@@ -14,6 +14,9 @@ use crate::{
 /// Clean bursts of a model that are enough to do without its others.
 const LEAST_CLEAN: usize = 3;
 
+/// How often a process is measured where it is disturbed, each time anew.
+const ATTEMPTS: u64 = 3;
+
 /// Why a burst does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Disturbance {
@@ -176,6 +179,25 @@ pub(crate) fn launch_bound_share(gates: &[Gate]) -> Option<f64> {
     let (bound, bursts) = told
         .fold((0.0, 0.0), |(bound, all), (share, bursts)| (bound + share * bursts, all + bursts));
     (bursts > 0.0).then(|| bound / bursts)
+}
+
+/// Measures until it is clean, or noise is accepted, in [`ATTEMPTS`] attempts at most, which `measure` is told by number:
+/// a minute of noise in one process should not cost all the others.
+pub(crate) fn until_clean<T>(
+    options: &ProfileOptions,
+    mut measure: impl FnMut(u64) -> Result<T>,
+    gate: impl Fn(&T) -> Gate,
+) -> Result<T> {
+    let mut attempt = 0;
+    loop {
+        let measured = measure(attempt)?;
+        attempt += 1;
+        match judge(&[gate(&measured)], options) {
+            Err(Error::Disturbed { .. }) if attempt < ATTEMPTS => {}
+            Err(error) => return Err(error),
+            Ok(_) => return Ok(measured),
+        }
+    }
 }
 
 /// The verdict over all gates; an error where it is not clean and noise is not accepted.

@@ -11,7 +11,7 @@ use netfit_spaces::Space;
 use self::{in_place::InPlace, neighbours::Neighbours};
 use crate::{
     Device, Error, ProfileOptions, Progress, Result,
-    gate::judge,
+    gate::until_clean,
     journal::{Journal, Part},
     states::parts_measured,
 };
@@ -84,18 +84,17 @@ pub(crate) fn sources(parts: &Parts) -> Result<BTreeMap<String, Source>> {
     parts.iter().map(|(name, parts)| Ok(((*name).to_owned(), source(parts)?))).collect()
 }
 
-/// Takes a part from the journal, or measures it and keeps it there if it is clean.
+/// Takes a part from the journal, or measures it, again where it was disturbed, and keeps it there once it is clean.
 fn part(
     stage: &str,
     options: &ProfileOptions,
     journal: &mut Journal,
-    measure: impl FnOnce() -> Result<Part>,
+    mut measure: impl FnMut() -> Result<Part>,
 ) -> Result<Part> {
     if let Some(part) = journal.part(stage) {
         return Ok(part.clone());
     }
-    let part = measure()?;
-    judge(std::slice::from_ref(&part.gate), options)?;
+    let part = until_clean(options, |_| measure(), |part| part.gate.clone())?;
     journal.keep_part(stage, &part)?;
     Ok(part)
 }

@@ -4,9 +4,9 @@ use netfit_latency_tables::{NetworkTiming, Reference};
 use netfit_spaces::{Genotype, Network, Random, Space};
 
 use crate::{
-    Device, Error, Model, ProfileOptions, Progress, Result,
+    Device, Model, ProfileOptions, Progress, Result,
     anchors::Anchors,
-    gate::{Gate, Sitting, judge},
+    gate::{Gate, Sitting, until_clean},
     journal::{Journal, Whole},
     levels::Levels,
     memory,
@@ -15,8 +15,6 @@ use crate::{
     views::{ModelTiming, View, paces, timing},
 };
 
-/// How often a disturbed process is measured again in a new one.
-const AGAIN: u64 = 2;
 /// Where the machine was in another state for some processes, others take their place: one more for so many.
 const MORE: usize = 2;
 /// So many processes of the measured state are better than any number of both: from two on their scatter is known.
@@ -196,7 +194,7 @@ fn label(sitting: usize, planned: usize) -> String {
 }
 
 /// Loads models into a fresh process and times them side by side; a sitting that the journal has is not repeated. One that
-/// was disturbed is: a minute of noise in one process should not cost all the others.
+/// was disturbed is.
 pub(crate) fn sit(
     device: &mut dyn Device,
     models: &[Model<'_>],
@@ -209,17 +207,12 @@ pub(crate) fn sit(
     if let Some(whole) = journal.whole(&stage) {
         return Ok(whole.clone());
     }
-    let mut attempt = 0;
-    let sitting = loop {
-        let sitting =
-            sit_once(device, models, (place, &stage, attempt), options, journal, progress)?;
-        // What is not clean is not kept.
-        match judge(&[sitting.gate()], options) {
-            Err(Error::Disturbed { .. }) if attempt < AGAIN => attempt += 1,
-            Err(error) => return Err(error),
-            Ok(_) => break sitting,
-        }
-    };
+    // What is not clean is not kept.
+    let sitting = until_clean(
+        options,
+        |attempt| sit_once(device, models, (place, &stage, attempt), options, journal, progress),
+        Sitting::gate,
+    )?;
     let whole = Whole { gate: sitting.gate(), samples: sitting.samples };
     journal.keep_whole(&stage, &whole)?;
     Ok(whole)
@@ -258,7 +251,7 @@ mod tests {
     use netfit_latency_tables::Fingerprint;
 
     use super::*;
-    use crate::{BlockTimes, Burst, FakeDevice, Ran};
+    use crate::{BlockTimes, Burst, Error, FakeDevice, Ran};
 
     /// A fake device beside which others run until its process was started so often.
     struct LoadedUntil(FakeDevice, usize, usize);

@@ -145,6 +145,21 @@ fn a_load_that_stays_is_refused_and_named() {
 }
 
 /// The same load for a while: what it touched is measured again, and tables are as good as without it.
+/// Longer than what is measured first waits, and shorter than it is tried.
+#[test]
+fn blocks_that_were_disturbed_are_measured_again_before_a_profile_is_refused() {
+    let made = |bursts: usize| {
+        let mut device = FakeDevice::new(0);
+        device.loads = vec![(0..bursts, 1.0)];
+        let protocol = Protocol { wait_s: 0.0, ..Protocol::default() };
+        table(&mut device, &ProfileOptions { protocol, ..options() })
+    };
+    let passed = made(150).unwrap();
+    assert_eq!(passed.hygiene.verdict, Verdict::Clean);
+    assert_eq!(passed.validation, made(0).unwrap().validation);
+    assert!(matches!(made(100_000).unwrap_err(), Error::Disturbed { .. }));
+}
+
 #[test]
 fn a_load_that_passes_leaves_no_trace() {
     let space = Space::preset("ofa-28").unwrap();
