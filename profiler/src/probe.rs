@@ -1,6 +1,6 @@
 //! What the rest of the machine does while a model is timed.
 
-use std::{fs, time::Instant};
+use std::{fs, os::unix::process::parent_id, time::Instant};
 
 /// Length of a tick of `/proc/stat`, seconds: the kernel's user interface fixes it.
 const TICK_S: f64 = 0.01;
@@ -10,6 +10,8 @@ const TICK_S: f64 = 0.01;
 #[derive(Debug)]
 pub struct Probe {
     time: Instant,
+    /// The process that asks.
+    parent: u32,
     busy_s: Option<f64>,
     own_s: Option<f64>,
 }
@@ -17,7 +19,12 @@ pub struct Probe {
 impl Probe {
     /// A clock that starts now.
     pub fn start() -> Self {
-        Self { time: Instant::now(), busy_s: busy_s(), own_s: own_s() }
+        Self { time: Instant::now(), parent: parent_id(), busy_s: busy_s(), own_s: own_s() }
+    }
+
+    /// Whether the process that asks is still there: where it was killed, nobody waits for what is measured.
+    pub fn is_asked(&self) -> bool {
+        self.parent == parent_id()
     }
 
     /// Seconds since the start or the last lap, processor seconds of others in them, and the frequency now.
@@ -26,7 +33,7 @@ impl Probe {
         let since = |later: Option<f64>, earlier: Option<f64>| Some(later? - earlier?);
         let others = since(since(now.busy_s, self.busy_s), since(now.own_s, self.own_s));
         let elapsed_s = now.time.duration_since(self.time).as_secs_f64();
-        *self = now;
+        *self = Self { parent: self.parent, ..now };
         (elapsed_s, others, hertz())
     }
 }
@@ -46,8 +53,7 @@ fn busy_ticks(stat: &str) -> Option<u64> {
 
 /// Processor seconds that this process and the one that asks it have used: all their threads, in nanoseconds each.
 fn own_s() -> Option<f64> {
-    let parent = std::os::unix::process::parent_id();
-    let nanoseconds: f64 = ["self".to_owned(), parent.to_string()]
+    let nanoseconds: f64 = ["self".to_owned(), parent_id().to_string()]
         .iter()
         .filter_map(|process| fs::read_dir(format!("/proc/{process}/task")).ok())
         .flat_map(Iterator::flatten)

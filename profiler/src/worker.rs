@@ -71,6 +71,9 @@ impl Worker {
             Request::Time { bursts } => {
                 self.canary.settle();
                 let ran = bursts.iter().map(|burst| {
+                    if !self.probe.is_asked() {
+                        return Err(Error::Refused("the process that asked has ended".into()));
+                    }
                     let held = held(&mut self.models, burst.model)?;
                     let (calls, shared, replaced) = held.burst(*burst, &mut self.canary)?;
                     let (elapsed_s, others_s, hertz) = self.probe.lap();

@@ -117,6 +117,9 @@ impl Worker {
     }
 
     fn burst(&mut self, burst: &Burst) -> Result<Ran> {
+        if !self.probe.is_asked() {
+            return Err(Error::Refused("the process that asked has ended".into()));
+        }
         let held = held(&mut self.models, burst.model)?;
         burst.warmed_up(|| held.call(&mut self.gpu).map(drop))?;
         let (mut calls, start) = (Vec::with_capacity(burst.calls), Instant::now());
