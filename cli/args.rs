@@ -36,6 +36,11 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Device + data + budget -> model.onnx, measured within the budget, and a report.
+    ///
+    /// netfit.toml names the space, the data, the device and the budget. Whatever was interrupted goes on where it was.
+    ///
+    /// Once-for-All runs search again where the network that they chose was measured over the budget, at most four times.
+    /// Exit status: 0 where the measured latency is within the budget, 2 where it is not, 1 on any error.
     Run(Run),
     /// What can be profiled here.
     Devices,
@@ -54,6 +59,16 @@ pub(crate) enum Command {
     /// Search for the most accurate network under a latency budget.
     Search(Search),
     /// Finished runs, or strategies at equal cost, side by side with random search; how well a supernet ranks.
+    ///
+    /// Three comparisons.
+    ///
+    /// Finished runs under one budget on one device: `netfit compare runs/a runs/b`. Accuracy and latency are those of the
+    /// exported files; runs of one method with other seeds are taken together.
+    ///
+    /// Strategies, with --space, --table, --accuracy and --budget: the same evaluations for all. Random search at 1x and at
+    /// 2x the evaluations is always in. Where a CSV file knows every network within the budget, regret is exact.
+    ///
+    /// A supernet's ranking against that of networks trained from scratch: `netfit compare runs/a --retrain 12`.
     Compare(Compare),
     /// Fit accuracy predictors, and see how well they rank.
     Predictor(PredictorArgs),
@@ -91,10 +106,6 @@ impl TrainDevice {
     }
 }
 
-/// netfit.toml names the space, the data, the device and the budget. Whatever was interrupted goes on where it was.
-///
-/// Once-for-All runs search again where the network that they chose was measured over the budget, at most four times.
-/// Exit status: 0 where the measured latency is within the budget, 2 where it is not, 1 on any error.
 #[derive(Debug, Args)]
 pub(crate) struct Run {
     /// The configuration, for example examples/fashion-mnist.toml.

@@ -169,6 +169,24 @@ impl Config {
         (self.percentile > median()).then_some(self.percentile)
     }
 
+    /// What would be noticed only after hours otherwise.
+    fn check_training(&self) -> Result<()> {
+        let holdout = self.training.holdout;
+        if !(holdout > 0.0 && holdout < 1.0) {
+            bail!(
+                "[training] expected `holdout` above 0 and below 1, found {holdout}; hint: networks are judged by the images \
+                 that are held out"
+            );
+        }
+        // JSON has no other numbers than finite ones.
+        let settings = serde_json::to_value(&self.training)?;
+        let settings = settings.as_object().into_iter().flatten();
+        match settings.into_iter().find(|(_, value)| value.is_null()) {
+            Some((key, _)) => bail!("[training] expected a finite number for `{key}`"),
+            None => Ok(()),
+        }
+    }
+
     fn check(&self) -> Result<()> {
         if !PERCENTILES.contains(&self.percentile) {
             bail!(
@@ -178,6 +196,7 @@ impl Config {
         }
         self.device.spec()?;
         self.budget.parse::<Budget>()?;
+        self.check_training()?;
         if self.device.threads == 0 || self.device.batch == 0 {
             bail!("[device] expected `threads` and `batch` of at least 1");
         }
@@ -260,5 +279,20 @@ mod tests {
         assert!(with(Training { deterministic: true, checkpoint_steps: 3, ..own() }));
         assert!(!with(Training { batch: 7, ..own() }));
         assert!(!config.same_run(&Config { seed: 7, ..config.clone() }));
+    }
+
+    #[test]
+    fn a_training_that_could_not_end_is_refused_at_once() {
+        let text = std::fs::read_to_string("examples/fashion-mnist.toml").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("netfit.toml");
+        for (key, value) in [("holdout", "0.0"), ("holdout", "nan"), ("full_learning_rate", "inf")]
+        {
+            let lines = text.lines().filter(|line| !line.starts_with(key)).collect::<Vec<_>>();
+            let setting = format!("[training]\n{key} = {value}");
+            std::fs::write(&path, lines.join("\n").replace("[training]", &setting)).unwrap();
+            let message = format!("{:#}", Config::load(&path).unwrap_err());
+            assert!(message.contains("[training]") && message.contains(key), "{message}");
+        }
     }
 }

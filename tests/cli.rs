@@ -199,6 +199,10 @@ fn a_wrong_command_line_is_an_error_as_any_other() {
     let help = netfit(&["--help"]).output().unwrap();
     assert!(help.status.success() && help.stderr.is_empty());
     assert!(String::from_utf8(help.stdout).unwrap().contains("profile"));
+    for (command, words) in [("run", "Exit status: 0"), ("compare", "Three comparisons.")] {
+        let help = netfit(&[command, "--help"]).output().unwrap();
+        assert!(String::from_utf8(help.stdout).unwrap().contains(words), "{command}");
+    }
 }
 
 /// It starts in a moment, measures with an untouched allocator and runs where libtorch is not.

@@ -37,15 +37,6 @@ Of run folders: budget_s, percentile, test_images, note, and methods, one object
 With --retrain: kendall_tau (an estimate), protocol, scratch, and networks {genotype, latency_s,
   accuracy_supernet, accuracy_scratch}.";
 
-/// Three comparisons.
-///
-/// Finished runs under one budget on one device: `netfit compare runs/a runs/b`. Accuracy and latency are those of the
-/// exported files; runs of one method with other seeds are taken together.
-///
-/// Strategies, with --space, --table, --accuracy and --budget: the same evaluations for all. Random search at 1x and at
-/// 2x the evaluations is always in. Where a CSV file knows every network within the budget, regret is exact.
-///
-/// A supernet's ranking against that of networks trained from scratch: `netfit compare runs/a --retrain 12`.
 #[derive(Debug, Args)]
 #[command(after_long_help = COMPARE_JSON)]
 pub(crate) struct Compare {

@@ -16,6 +16,10 @@ pub(crate) enum PredictorCommand {
     /// Fit an accuracy predictor and write it; search takes it as --accuracy predictor:FILE.
     Fit(PredictorFit),
     /// How well predictors rank networks that they have not seen, beside multiply-adds, parameters and latency.
+    ///
+    /// With --json: `{space, networks, repeats, seed, top, level, seconds, sizes: [{size, rankers: [{name, kendall_tau,
+    /// spearman, rmse, top_overlap, regret, fit_seconds}]}]}`; each value is `{value, interval}`, accuracies and shares are
+    /// fractions of 1, and what a cost does not have is null.
     Evaluate(PredictorEvaluate),
 }
 
@@ -46,9 +50,6 @@ pub(crate) struct PredictorFit {
     pub(crate) out: PathBuf,
 }
 
-/// With --json: `{space, networks, repeats, seed, top, level, seconds, sizes: [{size, rankers: [{name, kendall_tau,
-/// spearman, rmse, top_overlap, regret, fit_seconds}]}]}`; each value is `{value, interval}`, accuracies and shares are
-/// fractions of 1, and what a cost does not have is null.
 #[derive(Debug, Args)]
 pub(crate) struct PredictorEvaluate {
     #[command(flatten)]

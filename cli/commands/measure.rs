@@ -7,6 +7,9 @@ use netfit_profiler::{MeasureOptions, Protocol, measure};
 
 use crate::{args::Measure, device::DeviceKind, format, output, progress::Progress, runtime};
 
+/// Relative distance of a process from the others that is told.
+const DRIFT: f64 = 0.1;
+
 pub(crate) fn execute(args: &Measure, as_json: bool) -> Result<()> {
     let spec = args.parameters.device(&args.device)?;
     if let DeviceKind::Cuda(gpu) = spec.kind {
@@ -20,6 +23,7 @@ pub(crate) fn execute(args: &Measure, as_json: bool) -> Result<()> {
     let mut dimensions = BTreeMap::new();
     for text in &args.dimensions {
         match text.split_once('=').map(|(name, size)| (name, size.parse::<usize>())) {
+            Some(("batch", Ok(size))) => bail!("--dimension {text}: expected --batch {size}"),
             Some((name, Ok(size))) if size > 0 => dimensions.insert(name.to_owned(), size),
             _ => bail!("--dimension `{text}`: expected NAME=SIZE, for example height=224"),
         };
@@ -39,6 +43,17 @@ pub(crate) fn execute(args: &Measure, as_json: bool) -> Result<()> {
         .chain([measured.samples.to_string()])
         .collect();
     output::table(&["model", "median", "MAD", "p95", "p99", "calls"], &[row])?;
+    if measured.drift > DRIFT {
+        output::text(&format!(
+            "its processes took {}: the machine's speed changes, measure again",
+            measured
+                .processes_s
+                .iter()
+                .map(|&seconds| format::seconds(seconds))
+                .collect::<Vec<_>>()
+                .join(", ")
+        ))?;
+    }
     let busy = measured.load.filter(|load| *load > Protocol::default().load);
     busy.map_or(Ok(()), |load| {
         output::text(&format!("other processes used {load:.1} cores meanwhile: measure again"))

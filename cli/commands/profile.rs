@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use netfit_latency_tables::{Errors, LatencyTable, NetworkTiming, Validation};
+use netfit_latency_tables::{Errors, LatencyTable, NetworkTiming, Validation, Verdict};
 use netfit_profiler::{ProfileOptions, profile};
 use netfit_spaces::{Block, Space};
 use serde_json::{Value, json};
@@ -197,6 +197,9 @@ fn summary(table: &LatencyTable) -> Result<()> {
     }
     if let Some(told) = another_speed(&table.hygiene) {
         output::text(&format!("{told} than in most; these do not count"))?;
+    }
+    if table.hygiene.verdict == Verdict::NoiseAccepted {
+        output::text("the machine was disturbed, and the table is marked for it (--accept-noise)")?;
     }
     if let Some(told) = launch_bound(&table.hygiene) {
         output::text(&told)?;

@@ -1,6 +1,9 @@
 //! The run folder: every file of a run, and what of it is there already.
 
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{File, TryLockError},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Result, anyhow, bail};
 
@@ -42,6 +45,21 @@ impl Folder {
                 self.0.display()
             )
         })
+    }
+
+    /// Keeps other processes from working in the folder for as long as what it returns is kept.
+    pub(crate) fn lock(&self) -> Result<File> {
+        let path = self.config();
+        let file = File::open(&path)
+            .map_err(|error| anyhow!("cannot open `{}`: {error}", path.display()))?;
+        match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => bail!(
+                "another process works in `{}`; hint: wait for its end, or name another folder with --out",
+                self.0.display()
+            ),
+            Err(TryLockError::Error(error)) => bail!("cannot lock `{}`: {error}", path.display()),
+        }
     }
 
     /// A folder in which a run was begun, with its configuration.

@@ -40,7 +40,8 @@ pub(crate) fn execute(args: &Run, as_json: bool) -> Result<ExitCode> {
     args.training.apply(&mut config);
     let setting = Setting::begin(config, Folder::place(&args.config, args.out.as_ref()))?;
     let mut progress = Progress::new();
-    let result = if setting.folder.result().exists() {
+    let complete = setting.folder.result().exists() && setting.folder.model().exists();
+    let result = if complete {
         progress.line(&format!(
             "`{}` is complete; remove it to run again",
             setting.folder.path().display()

@@ -1,6 +1,6 @@
 //! What every step of a run shares.
 
-use std::path::Path;
+use std::{fs::File, path::Path};
 
 use anyhow::{Result, bail};
 use netfit_data::{Splits, load};
@@ -20,6 +20,8 @@ pub(crate) struct Setting {
     pub(crate) images: Splits,
     pub(crate) space: Space,
     pub(crate) folder: Folder,
+    /// Of a run that goes on: nobody else works in its folder.
+    lock: Option<File>,
 }
 
 impl Setting {
@@ -27,9 +29,10 @@ impl Setting {
     pub(crate) fn begin(config: Config, folder: Folder) -> Result<Self> {
         folder.check(&config)?;
         runtime::check_writable(&folder.config())?;
-        let setting = Self::new(config, folder)?;
+        let mut setting = Self::new(config, folder)?;
         setting.config.method.check(&setting.config, &mut setting.torch()?)?;
         setting.folder.begin(&setting.config)?;
+        setting.lock = Some(setting.folder.lock()?);
         Ok(setting)
     }
 
@@ -57,7 +60,7 @@ impl Setting {
                 space.inputs().len()
             );
         }
-        Ok(Self { config, images, space, folder })
+        Ok(Self { config, images, space, folder, lock: None })
     }
 
     /// The identity of a protocol in this setting.

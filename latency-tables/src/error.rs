@@ -82,7 +82,7 @@ pub enum Error {
     },
     /// A table of another space.
     #[error(
-        "the latency table is of space `{table}` ({table_id}), expected `{space}` ({space_id}); hint: profile this space, or go on with --force"
+        "the latency table is of space `{table}` ({table_id}), expected `{space}` ({space_id}); hint: profile this space, or name the one that the table is of"
     )]
     Space {
         /// The table's space.

@@ -110,6 +110,14 @@ pub enum Error {
         /// What differs.
         reason: String,
     },
+    /// A journal that another process is writing.
+    #[error(
+        "journal `{path}` is in use by another process; hint: wait for its end, or name another file"
+    )]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file or folder that cannot be used.
     #[error("cannot {action} `{path}`: {source}")]
     Io {

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io::{Read as _, Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
     time::Instant,
@@ -165,6 +165,13 @@ impl Journal {
         let open =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path);
         let mut file = open.map_err(Error::io("open the journal", path))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => return Err(Error::Busy { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => {
+                return Err(Error::io("lock the journal", path)(source));
+            }
+            Ok(()) => {}
+        }
         let mut text = String::new();
         file.read_to_string(&mut text).map_err(Error::io("read the journal", path))?;
         let whole = text.rfind('\n').map_or(0, |last| last + 1);

@@ -132,10 +132,32 @@ pub(crate) fn inputs(
     seed: u64,
 ) -> Result<Vec<SessionInputValue<'static>>> {
     let mut random = Random::new(seed, "inputs");
+    let symbols: Vec<&str> = session.inputs().iter().flat_map(symbols).collect();
+    // `batch` is the device's own.
+    let unknown = |name: &&String| {
+        *name != "batch" && !name.contains('.') && !symbols.contains(&name.as_str())
+    };
+    if let Some(name) = dimensions.keys().find(unknown) {
+        let known = if symbols.is_empty() { "none".to_owned() } else { symbols.join(", ") };
+        return Err(Error::Model {
+            path: path.to_owned(),
+            reason: format!("it has no dimension `{name}`; hint: those with names are {known}"),
+        });
+    }
     session
         .inputs()
         .iter()
         .map(|input| random_input(path, input, dimensions, &mut random))
+        .collect()
+}
+
+/// The names of an input's dynamic dimensions.
+fn symbols(input: &Outlet) -> Vec<&str> {
+    let ValueType::Tensor { dimension_symbols, .. } = input.dtype() else { return Vec::new() };
+    dimension_symbols
+        .iter()
+        .map(|symbol| symbol.as_str())
+        .filter(|symbol| !symbol.is_empty())
         .collect()
 }
 

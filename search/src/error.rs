@@ -14,6 +14,14 @@ pub enum Error {
     /// What a predictor or an accuracy source reports.
     #[error(transparent)]
     Predictor(#[from] netfit_predictors::Error),
+    /// A journal that another search is writing.
+    #[error(
+        "journal `{path}` is in use by another process; hint: wait for its end, or name another"
+    )]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
     /// A budget that does not parse.
     #[error(
         "budget `{text}`: {reason}; hint: write a time like `3ms`, `250us` or `0.5s`, or `60% of full`"

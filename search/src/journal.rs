@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io::{Seek as _, SeekFrom, Write as _},
     path::{Path, PathBuf},
 };
@@ -51,8 +51,8 @@ impl Journal {
     /// Opens the journal of a search in `space`, or begins one.
     ///
     /// # Errors
-    /// A file that cannot be read or written, a journal of another space or version, a line in the middle that does
-    /// not parse.
+    /// A file that cannot be read or written, or that another process has open; a journal of another space or version, a
+    /// line in the middle that does not parse.
     pub fn open(path: &Path, space: &Space) -> Result<Self> {
         let read = |source| Error::Read { path: path.to_owned(), source };
         let write = |source| Error::Write { path: path.to_owned(), source };
@@ -64,6 +64,11 @@ impl Journal {
             .truncate(false)
             .open(path)
             .map_err(write)?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => return Err(Error::Busy { path: path.to_owned() }),
+            Err(TryLockError::Error(source)) => return Err(write(source)),
+            Ok(()) => {}
+        }
         let bytes = std::fs::read(path).map_err(read)?;
         let whole = whole(&bytes);
         let torn = String::from_utf8_lossy(&bytes[whole..]).into_owned();
@@ -239,8 +244,12 @@ mod tests {
         let mut journal = Journal::open(&path, &space).unwrap();
         journal.append("supernet", &written[..2]).unwrap();
         journal.append("csv", &written[2..]).unwrap();
+        let records = journal.records().to_vec();
+        let busy = Journal::open(&path, &space).unwrap_err().to_string();
+        assert!(busy.contains("in use by another process"), "{busy}");
+        drop(journal);
         let read = Journal::open(&path, &space).unwrap();
-        assert_eq!(read.records(), journal.records());
+        assert_eq!(read.records(), records);
         assert_eq!(read.records()[4].network, written[4]);
         assert_eq!(read.known("supernet", &written[1].genotype), Some(written[1].accuracy));
         assert_eq!(read.known("csv", &written[1].genotype), None);

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use image::{
-    DynamicImage, ImageDecoder as _, ImageReader, RgbImage, RgbaImage, imageops,
+    DynamicImage, ImageDecoder as _, ImageReader, Limits, RgbImage, RgbaImage, imageops,
     imageops::FilterType,
 };
 
@@ -22,9 +22,13 @@ pub(crate) fn read(path: &Path, spec: &FolderSpec) -> Result<Vec<u8>> {
     })
 }
 
-/// The format is told by the content, since names lie; limits of memory are the decoder's defaults.
+/// The format is told by the content, since names lie. A file that would take more memory than the decoder's usual limit is
+/// refused: what its header says need not be true.
 fn decode(path: &Path) -> std::result::Result<DynamicImage, image::ImageError> {
     let mut decoder = ImageReader::open(path)?.with_guessed_format()?.into_decoder()?;
+    let mut limits = Limits::default();
+    limits.reserve(decoder.total_bytes())?;
+    decoder.set_limits(limits)?;
     let orientation = decoder.orientation()?;
     let mut image = DynamicImage::from_decoder(decoder)?;
     image.apply_orientation(orientation);
@@ -145,6 +149,27 @@ mod tests {
         assert_eq!(window((640, 480), (16, 9)), (0, 60, 640, 360));
         assert_eq!(window((1, 1000), (1000, 1)), (0, 499, 1, 1));
         assert_eq!(window((30, 20), (3, 2)), (0, 0, 30, 20));
+    }
+
+    /// A header alone can ask for any memory.
+    #[test]
+    fn an_image_beyond_the_limit_of_memory_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.png");
+        GrayImage::from_pixel(8, 8, image::Luma([120])).save(&path).unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        // Width and height, and the checksum of their chunk (ISO 3309, as PNG has it).
+        for side in [16, 20] {
+            bytes[side..side + 4].copy_from_slice(&100_000_u32.to_be_bytes());
+        }
+        let step = |sum: u32, bit: u32| (sum >> 1) ^ (0xEDB8_8320 * ((sum ^ bit) & 1));
+        let checksum = bytes[12..29].iter().fold(u32::MAX, |sum, &byte| {
+            (0..8).fold(sum, |sum, at| step(sum, u32::from(byte) >> at))
+        });
+        bytes[29..33].copy_from_slice(&(!checksum).to_be_bytes());
+        std::fs::write(&path, bytes).unwrap();
+        let message = read(&path, &spec(8, 8)).unwrap_err().to_string();
+        assert!(message.contains("a.png") && message.to_lowercase().contains("limit"), "{message}");
     }
 
     #[test]

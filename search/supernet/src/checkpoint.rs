@@ -33,6 +33,9 @@ pub(crate) struct Origin {
     pub(crate) training: Training,
     /// Training images.
     pub(crate) images: usize,
+    /// [`netfit_data::Splits::hash`] of all that is trained on and judged by; not told by earlier versions.
+    #[serde(default)]
+    pub(crate) data: String,
     /// A network's hash and protocol, where one is trained from scratch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) network: Option<(String, Scratch)>,
@@ -169,8 +172,9 @@ impl Origin {
             Some("seed")
         } else if self.training.fixed() != other.training.fixed() {
             Some("`[training]` table")
-        } else if self.images != other.images {
-            Some("data set")
+        } else if self.images != other.images || (self.data != other.data && !other.data.is_empty())
+        {
+            Some("data set: these images, their order or their classes are others")
         } else if self.network != other.network {
             Some("network or `[scratch]` table")
         } else if self.proxyless != other.proxyless {

@@ -225,6 +225,7 @@ ops = ["mbconv k3 e2 se0.25 relu6", "dsconv k5 relu", "conv k3 relu"]
             seed: 7,
             training: training.of_networks(),
             images,
+            data: splits(images).hash(),
             network: Some((network.hash(), scratch.clone())),
             proxyless: None,
         };

@@ -164,6 +164,7 @@ fn train_network(
         seed: *seed,
         training: training.of_networks(),
         images: job.splits.train.len(),
+        data: job.splits.hash(),
         network: Some((hash, scratch.clone())),
         proxyless: None,
     };

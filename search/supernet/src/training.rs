@@ -64,6 +64,7 @@ impl Trainer {
             seed,
             training: training.clone(),
             images: feed.splits().train.len(),
+            data: feed.splits().hash(),
             network: None,
             proxyless: None,
         };

@@ -150,6 +150,12 @@ fn a_journal_of_another_profile_is_refused_by_what_differs() {
         assert!(message.contains("line 1"), "{message}");
         assert_eq!(std::fs::read_to_string(&path).unwrap(), other);
     }
+    // Nor is one that another process is writing.
+    let writer = std::fs::File::open(&path).unwrap();
+    writer.lock().unwrap();
+    let message = table(&mut FakeDevice::new(0), &first).unwrap_err().to_string();
+    assert!(message.contains("in use by another process"), "{message}");
+    drop(writer);
     // A journal whose first line was half-way to the disk begins anew.
     std::fs::write(&path, "{\"record\":\"hea").unwrap();
     table(&mut FakeDevice::new(0), &first).unwrap();

@@ -126,6 +126,7 @@ impl ProxylessTrainer {
                 seed,
                 training: training.clone(),
                 images: splits.train.len(),
+                data: splits.hash(),
                 network: None,
                 proxyless: Some((options.clone(), latency.clone())),
             },

@@ -16,6 +16,13 @@ fn checkpoints_of_another_run_are_refused() {
     assert!(message(&other, 11).contains("another `[training]` table"));
     let threads = Training { threads: 2, checkpoint_steps: 9, ..training() };
     assert_eq!(message(&threads, 11), "");
+    // As many images, of which two have changed their classes.
+    let mut others = splits(96);
+    others.train.targets.swap(0, 1);
+    assert_ne!(others.train.targets, splits(96).train.targets);
+    let opened = Trainer::open(&tiny(), others, &training(), 11, folder.path());
+    let message_of = |error: crate::Error| error.to_string();
+    assert!(opened.err().map(message_of).unwrap().contains("another data set"));
     std::fs::write(folder.path().join("checkpoints/state.json"), "{").unwrap();
     assert!(message(&training(), 11).contains("state.json"));
 }
