@@ -46,6 +46,23 @@ pub(crate) fn check_writable(path: &Path) -> Result<()> {
     })
 }
 
+/// Refuses a file that is named twice: what is written last would take the place of what was read or written before.
+pub(crate) fn check_apart<P: AsRef<Path>>(files: impl IntoIterator<Item = P>) -> Result<()> {
+    let mut known = Vec::new();
+    for file in files {
+        let file = file.as_ref();
+        let whole = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        if known.contains(&whole) {
+            bail!(
+                "`{}` is named for two files; hint: what is written last would replace the other",
+                file.display()
+            );
+        }
+        known.push(whole);
+    }
+    Ok(())
+}
+
 /// Makes the folders above a file.
 pub(crate) fn make_folder_of(path: &Path) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -119,6 +136,16 @@ pub(crate) fn device(spec: DeviceSpec) -> Result<Box<dyn Device>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_has_one_purpose() {
+        let apart = |files: &[&str]| check_apart(files);
+        apart(&["a.json", "b.json", "c/a.json"]).unwrap();
+        for twice in [["a.json", "a.json"], ["a.json", "./a.json"], ["c/../c/a", "c/../c/a"]] {
+            let message = apart(&twice).unwrap_err().to_string();
+            assert!(message.contains("is named for two files; hint"), "{message}");
+        }
+    }
 
     #[test]
     fn checking_a_place_makes_nothing() {

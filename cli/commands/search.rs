@@ -21,13 +21,15 @@ use crate::{
     format, output, plots,
     progress::Progress,
     run,
-    runtime::{check_writable, threads},
+    runtime::{check_apart, check_writable, threads},
 };
 
 pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
     let budget: Budget = args.budget.parse()?;
     let reward = args.reward.as_deref().map(str::parse::<Reward>).transpose()?;
     args.plot.iter().try_for_each(|path| check_writable(path))?;
+    let files = [Some(&args.table), args.journal.as_ref(), args.plot.as_ref()];
+    check_apart(files.into_iter().flatten())?;
     let table = LatencyTable::load(&args.table)?;
     let source = Source::open(args)?;
     let space = match &source {

@@ -9,7 +9,7 @@ use crate::{
     args::{TableCommand, TableDiffer, TableMerge, TableShow},
     commands::{predict, profile},
     format, output,
-    runtime::{check_writable, make_folder_of, write_file},
+    runtime::{check_apart, check_writable, make_folder_of, write_file},
 };
 
 /// Blocks that are listed for people where they do not say how many.
@@ -28,6 +28,7 @@ pub(crate) fn execute(command: &TableCommand, as_json: bool) -> Result<()> {
 
 fn show(args: &TableShow, as_json: bool) -> Result<()> {
     args.csv.iter().try_for_each(|path| check_writable(path))?;
+    check_apart(std::iter::once(&args.table).chain(&args.csv))?;
     let table = LatencyTable::load(&args.table)?;
     if let Some(path) = &args.csv {
         write_file(path, table.to_csv().as_bytes())

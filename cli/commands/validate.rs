@@ -14,11 +14,13 @@ use crate::{
     device::{DeviceKind, DeviceSpec},
     format, output,
     progress::Progress,
-    runtime::{self, check_writable, make_folder_of, without_restart},
+    runtime::{self, check_apart, check_writable, make_folder_of, without_restart},
 };
 
 pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
     args.plot.iter().chain(&args.journal).try_for_each(|path| check_writable(path))?;
+    let files = [Some(&args.table), args.journal.as_ref(), args.plot.as_ref()];
+    check_apart(files.into_iter().flatten())?;
     let table = LatencyTable::load(&args.table)?;
     let space = match &args.space {
         Some(space) => Space::load(space)?,

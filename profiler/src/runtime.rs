@@ -154,11 +154,7 @@ pub(crate) fn inputs(
 /// The names of an input's dynamic dimensions.
 fn symbols(input: &Outlet) -> Vec<&str> {
     let ValueType::Tensor { dimension_symbols, .. } = input.dtype() else { return Vec::new() };
-    dimension_symbols
-        .iter()
-        .map(|symbol| symbol.as_str())
-        .filter(|symbol| !symbol.is_empty())
-        .collect()
+    dimension_symbols.iter().map(String::as_str).filter(|symbol| !symbol.is_empty()).collect()
 }
 
 fn random_input(
