@@ -52,14 +52,14 @@ impl Folder {
         let path = self.config();
         let file = File::open(&path)
             .map_err(|error| anyhow!("cannot open `{}`: {error}", path.display()))?;
-        match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => bail!(
+        // A file system without locks is no reason to refuse it.
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            bail!(
                 "another process works in `{}`; hint: wait for its end, or name another folder with --out",
                 self.0.display()
-            ),
-            Err(TryLockError::Error(error)) => bail!("cannot lock `{}`: {error}", path.display()),
+            );
         }
+        Ok(file)
     }
 
     /// A folder in which a run was begun, with its configuration.
