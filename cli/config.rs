@@ -182,7 +182,9 @@ impl Config {
         let settings = serde_json::to_value(&self.training)?;
         let settings = settings.as_object().into_iter().flatten();
         match settings.into_iter().find(|(_, value)| value.is_null()) {
-            Some((key, _)) => bail!("[training] expected a finite number for `{key}`"),
+            Some((key, _)) => bail!(
+                "[training] expected a finite number for `{key}`, found NaN or an infinity; hint: left out it has a default"
+            ),
             None => Ok(()),
         }
     }

@@ -23,7 +23,9 @@ pub(crate) fn execute(args: &Measure, as_json: bool) -> Result<()> {
     let mut dimensions = BTreeMap::new();
     for text in &args.dimensions {
         match text.split_once('=').map(|(name, size)| (name, size.parse::<usize>())) {
-            Some(("batch", Ok(size))) => bail!("--dimension {text}: expected --batch {size}"),
+            Some(("batch", Ok(size))) => {
+                bail!("--dimension {text}: the device has the batch; hint: --batch {size}")
+            }
             Some((name, Ok(size))) if size > 0 => dimensions.insert(name.to_owned(), size),
             _ => bail!("--dimension `{text}`: expected NAME=SIZE, for example height=224"),
         };

@@ -17,11 +17,16 @@ pub(crate) fn of_weights(parameters: u64) -> u64 {
 
 /// Bytes that a runtime keeps between calls of a network of `batch` images, if it keeps what the widest layer needed: its
 /// input and its output, and as much again, since it takes memory in powers of two.
-pub(crate) fn of_activations(network: &Network, batch: usize) -> u64 {
+fn of_activations(network: &Network, batch: usize) -> u64 {
     let numbers = |shape: Shape| shape.elements() as u64;
     let layers = network.blocks().iter().flat_map(Block::layers);
     let widest = layers.map(|layer| numbers(layer.input) + numbers(layer.output)).max();
     2 * NUMBER_BYTES * batch as u64 * widest.unwrap_or(0)
+}
+
+/// Bytes of a network in a runtime that keeps both.
+pub(crate) fn of_session(network: &Network, batch: usize) -> u64 {
+    of_weights(network.parameters().0) + of_activations(network, batch)
 }
 
 /// How many models of so many bytes fit into a process; one in any case.
@@ -70,7 +75,7 @@ mod tests {
         // 57 large networks of single images share a process; of 64 images they do not.
         let space = Space::preset("ofa-mbv3").unwrap();
         let largest = space.network(&space.largest());
-        let bytes = |batch| of_weights(largest.parameters().0) + of_activations(&largest, batch);
+        let bytes = |batch| of_session(&largest, batch);
         assert_eq!(groups(&[bytes(1); 57], 8 * bytes(1)).len(), 1);
         assert!(groups(&[bytes(64); 57], 0).len() > 4);
     }

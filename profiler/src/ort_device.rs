@@ -183,8 +183,7 @@ impl Device for OrtDevice {
 
     /// Each session keeps what its calls needed.
     fn bytes(&self, network: &Network) -> u64 {
-        memory::of_weights(network.parameters().0)
-            + memory::of_activations(network, self.options.batch)
+        memory::of_session(network, self.options.batch)
     }
 
     fn restart(&mut self) -> Result<()> {

@@ -38,10 +38,13 @@ pub fn time_networks(
     options: &ProfileOptions,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<TimedNetworks> {
+    table.check_space(space)?;
+    options.check()?;
     let journal = &mut Journal::none();
     time_beside((table, space), device, genotypes, options, journal, progress)
 }
 
+/// The table is of this space, and the options make sense.
 fn time_beside(
     (table, space): (&LatencyTable, &Space),
     device: &mut dyn Device,
@@ -50,8 +53,6 @@ fn time_beside(
     journal: &mut Journal,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<TimedNetworks> {
-    table.check_space(space)?;
-    options.check()?;
     let networks: Vec<Network> = genotypes.iter().map(|genotype| space.network(genotype)).collect();
     let models: Vec<Model<'_>> = networks.iter().map(Model::Network).collect();
     let parameters: Vec<u64> = networks.iter().map(|network| network.parameters().0).collect();

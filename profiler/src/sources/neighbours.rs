@@ -29,15 +29,20 @@ pub(super) struct Neighbours(Vec<Vec<(Block, Sides)>>);
 
 impl Neighbours {
     pub(super) fn of(space: &Space, device: &dyn Device) -> Result<Self> {
-        let (mut blocks, mut bytes) = (Vec::new(), Vec::new());
+        Self::that_take(space, |network| device.bytes(network))
+    }
+
+    /// `bytes` are what a network takes.
+    fn that_take(space: &Space, bytes: impl Fn(&Network) -> u64) -> Result<Self> {
+        let (mut blocks, mut taken) = (Vec::new(), Vec::new());
         for block in space.distinct_blocks() {
             let sides = Sides::of(space, &block);
-            bytes.push(device.bytes(&surrounded(&block, sides)?));
+            taken.push(bytes(&surrounded(&block, sides)?));
             blocks.push((block, sides));
         }
         let of_group =
             |places: Vec<usize>| places.into_iter().map(|place| blocks[place].clone()).collect();
-        Ok(Self(memory::groups(&bytes, 0).into_iter().map(of_group).collect()))
+        Ok(Self(memory::groups(&taken, 0).into_iter().map(of_group).collect()))
     }
 
     /// A part for each group of these blocks.
@@ -169,51 +174,23 @@ fn visit(
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use netfit_latency_tables::Fingerprint;
     use netfit_spaces::PRESETS;
 
     use super::*;
-    use crate::{BlockTimes, Burst, FakeDevice, Ran};
-
-    /// A device whose sessions keep their activations.
-    struct Keeps(usize);
-
-    impl Device for Keeps {
-        fn bytes(&self, network: &Network) -> u64 {
-            memory::of_weights(network.parameters().0) + memory::of_activations(network, self.0)
-        }
-
-        fn fingerprint(&self) -> Fingerprint {
-            FakeDevice::new(0).fingerprint()
-        }
-
-        fn restart(&mut self) -> Result<()> {
-            unreachable!("nothing is measured")
-        }
-
-        fn load(&mut self, _: Model<'_>) -> Result<usize> {
-            unreachable!("nothing is measured")
-        }
-
-        fn time(&mut self, _: &[Burst]) -> Result<Vec<Ran>> {
-            unreachable!("nothing is measured")
-        }
-
-        fn trace(&mut self, _: usize) -> Result<BlockTimes> {
-            unreachable!("nothing is measured")
-        }
-    }
 
     #[test]
     fn blocks_of_single_images_share_a_process_and_many_images_do_not() {
+        let groups = |space: &Space, batch| {
+            let kept = |network: &Network| memory::of_session(network, batch);
+            Neighbours::that_take(space, kept).unwrap().0
+        };
         for (name, _) in PRESETS {
-            let space = Space::preset(name).unwrap();
             // The full space of MnasNet has thousands of blocks.
             let most = if name == "mnasnet" { 2 } else { 1 };
-            assert!(Neighbours::of(&space, &Keeps(1)).unwrap().0.len() <= most, "{name}");
+            assert!(groups(&Space::preset(name).unwrap(), 1).len() <= most, "{name}");
         }
         let space = Space::preset("ofa-mbv3").unwrap();
-        let groups = Neighbours::of(&space, &Keeps(64)).unwrap().0;
+        let groups = groups(&space, 64);
         let blocks: usize = groups.iter().map(Vec::len).sum();
         assert!(groups.len() > 2 && blocks == space.distinct_blocks().len(), "{}", groups.len());
     }
