@@ -137,20 +137,23 @@ impl Space {
             choices,
             resolution,
         };
-        space.check().map_err(|error| match error {
-            Error::Space { .. } => error,
-            of_block => {
-                Error::Space { space: space.spec.name.clone(), reason: of_block.to_string() }
-            }
-        })?;
+        space.check()?;
         Ok(space)
     }
 
     /// Builds every block once, so that no genotype can fail later.
     fn check(&self) -> Result<()> {
         for genotype in self.combinations() {
-            let blocks = self.try_blocks(&genotype)?;
-            Network::new(blocks.into_iter().map(|(_, block)| block).collect())?;
+            let blocks = self.try_blocks(&genotype);
+            let network = |blocks: Vec<(_, Block)>| {
+                Network::new(blocks.into_iter().map(|(_, block)| block).collect())
+            };
+            blocks.and_then(network).map_err(|error| match error {
+                Error::Space { .. } => error,
+                of_block => {
+                    Error::Space { space: self.spec.name.clone(), reason: of_block.to_string() }
+                }
+            })?;
         }
         let last = self.network(&self.largest());
         if last.blocks().last().is_none_or(|block| block.kind() != "linear") {
