@@ -188,6 +188,25 @@ fn an_empty_class_and_an_unwritable_folder_are_named() {
     assert_eq!(fs::read_to_string(folder.path().join("space.toml")).unwrap(), SPACE);
 }
 
+#[test]
+fn a_folder_whose_run_came_to_nothing_takes_another() {
+    let folder = tempfile::tempdir().unwrap();
+    let (data, out) = (folder.path().join("data"), folder.path().join("out"));
+    fs::create_dir(&data).unwrap();
+    images(&data, 60, 30);
+    let run = |budget: &str| {
+        let config = configure(folder.path(), budget, "[device]\nthreads = 1024");
+        advice(&["run", &config, "--out", text(&out)])
+    };
+    for budget in ["2ms", "3ms"] {
+        let message = run(budget);
+        assert!(message.contains("threads: expected at most "), "{message}");
+    }
+    fs::write(out.join("table.json"), "worth keeping").unwrap();
+    assert!(run("3ms").contains("threads"), "the last configuration goes on");
+    assert!(run("2ms").contains("another configuration"));
+}
+
 /// Status 2 is kept for a missed budget.
 #[test]
 fn a_wrong_command_line_is_an_error_as_any_other() {

@@ -3,11 +3,11 @@
 use std::{fs, path::Path};
 
 use netfit_latency_tables::LatencyTable;
-use netfit_profiler::{FakeDevice, ProfileOptions, profile};
+use netfit_profiler::{FakeDevice, ProfileOptions, Provider, conversation::Request, profile};
 use netfit_spaces::Space;
 use tempfile::TempDir;
 
-use crate::cli::{advice, configure, images, json, text};
+use crate::cli::{advice, configure, images, json, netfit, text};
 
 const CSV: &str = "csv:tests/data/nas-bench-macro.csv,genotype=arch,accuracy=mean_acc,unit=percent";
 
@@ -68,6 +68,33 @@ fn a_sweep_checks_every_file_before_it_measures() {
         assert_eq!(names(folder.path()), [taken]);
         fs::remove_dir(at(taken)).unwrap();
     }
+}
+
+/// Only a killed one leaves its measuring process to come to the end of what it is asked.
+#[test]
+fn the_models_of_a_killed_device_are_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = folder.path().join("models");
+    fs::create_dir(&models).unwrap();
+    fs::write(models.join("model-0.onnx"), "a model").unwrap();
+    let open = Request::Open {
+        library: netfit_profiler::library().unwrap(),
+        threads: 1,
+        provider: Provider::Cpu,
+        cache: models,
+        canary_s: None,
+    };
+    let asked = serde_json::to_string(&open).unwrap() + "\n";
+    let output = netfit(&["device-worker"]).write_stdin(asked).output().unwrap();
+    let answers = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && answers.contains("\"answer\":\"opened\""), "{answers}");
+    assert!(names(folder.path()).is_empty());
+}
+
+#[test]
+fn more_threads_than_cores_are_refused() {
+    let message = advice(&["measure", "Cargo.toml", "--threads", "1024"]);
+    assert!(message.contains("threads: expected at most "), "{message}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     io::{BufRead, BufReader, Read, Write},
+    os::unix::process::CommandExt as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
@@ -57,6 +58,8 @@ impl Connection {
                     .args(arguments)
                     // GPUs have the numbers that the driver's own tools show.
                     .env("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+                    // What interrupts this process in a terminal leaves it the time to clean up.
+                    .process_group(0)
                     .stdin(Stdio::piped())
                     .stdout(Stdio::piped())
                     .stderr(Stdio::piped())

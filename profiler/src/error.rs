@@ -71,6 +71,17 @@ pub enum Error {
         /// What it is.
         found: String,
     },
+    /// More threads than can run at once.
+    #[error(
+        "threads: expected at most {cores}, as many as this machine has cores, found {found}; hint: more would wait for \
+         each other, and be timed as they wait"
+    )]
+    Threads {
+        /// Threads that can run at once.
+        cores: usize,
+        /// Threads that were asked for.
+        found: usize,
+    },
     /// A space without enough networks.
     #[error(
         "space `{space}` has only {found} networks of the {expected} that were asked for; hint: ask for fewer, or profile a larger space"

@@ -33,6 +33,7 @@ mod journal;
 mod levels;
 mod measure;
 mod memory;
+mod model_folder;
 mod ort_device;
 mod probe;
 mod profile;

@@ -9,13 +9,15 @@ use std::{
 
 use netfit_latency_tables::Fingerprint;
 use netfit_spaces::Network;
-use tempfile::TempDir;
 
 use crate::{
     BlockTimes, Burst, Device, Error, Model, Provider, Ran, Result,
     connection::{Connection, Launch},
     conversation::{Answer, ModelFile, Request},
-    memory, runtime, trace,
+    cores::cores,
+    memory,
+    model_folder::ModelFolder,
+    runtime, trace,
 };
 use exported::Exported;
 
@@ -27,7 +29,7 @@ const TOGETHER: usize = 16;
 pub struct OrtOptions {
     /// What it runs models on.
     pub provider: Provider,
-    /// Threads of its pool; at least 1.
+    /// Threads of its pool; from 1 to the cores of this machine.
     pub threads: usize,
     /// Images a call; at least 1.
     pub batch: usize,
@@ -49,7 +51,7 @@ pub struct OrtDevice {
     options: OrtOptions,
     connection: Connection,
     fingerprint: Fingerprint,
-    folder: TempDir,
+    folder: ModelFolder,
     exported: Exported,
     loaded: Vec<Option<Traced>>,
     /// How long an undisturbed canary takes, as processes have told so far.
@@ -67,7 +69,7 @@ impl OrtDevice {
     /// Starts `program` with `arguments`, which must run [`crate::worker::serve`] on its standard input and output.
     ///
     /// # Errors
-    /// 0 threads or images, a missing library, provider or program, or a process that dies.
+    /// 0 threads or images, more threads than cores, a missing library, provider or program, or a process that dies.
     pub fn start(program: &Path, arguments: &[&str], options: OrtOptions) -> Result<Self> {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         Self::launched(Launch::Process { program: program.to_owned(), arguments }, options)
@@ -77,7 +79,7 @@ impl OrtDevice {
     #[cfg(test)]
     pub(crate) fn in_thread(options: OrtOptions) -> Result<Self> {
         let server = |input: &mut dyn std::io::BufRead, output: &mut dyn std::io::Write| {
-            crate::worker::serve(input, output)
+            crate::worker::serve_in_thread(input, output)
         };
         Self::launched(Launch::Thread(server), options)
     }
@@ -89,10 +91,12 @@ impl OrtDevice {
                 return Err(Error::Setting { what, expected: "at least 1".into(), found });
             }
         }
+        let (cores, found) = (cores(), options.threads);
+        if found > cores {
+            return Err(Error::Threads { cores, found });
+        }
         let library = runtime::library()?;
-        let temporary = std::env::temp_dir();
-        let folder =
-            tempfile::tempdir().map_err(Error::io("make a temporary folder in", &temporary))?;
+        let folder = ModelFolder::new()?;
         let (connection, fingerprint) = open(&launch, &library, options, folder.path(), None)?;
         Ok(Self {
             launch,

@@ -44,17 +44,34 @@ struct Worker {
     canary: Canary,
 }
 
-/// Answers requests until `input` ends.
+/// Answers requests until `input` ends: an [`OrtDevice`](crate::OrtDevice) ends this process by killing it, so that it was
+/// killed itself. The folder that it has named goes, then.
 ///
 /// # Errors
 /// A pipe that breaks. Failed requests are answered, they end nothing.
 pub fn serve(input: impl BufRead, output: impl Write) -> std::io::Result<()> {
-    let (probe, canary) = (Probe::start(), Canary::new(None));
-    let mut worker = Worker { opened: None, models: Vec::new(), probe, canary };
+    let mut worker = Worker::new();
+    let ended = converse(|request| worker.answer(request), input, output);
+    if let Some(opened) = worker.opened {
+        // Nobody is there to be told; the next device tries once more.
+        let _ = std::fs::remove_dir_all(opened.cache);
+    }
+    ended
+}
+
+/// The same as a thread of the device's own process, which goes on to use its folder.
+#[cfg(test)]
+pub(crate) fn serve_in_thread(input: impl BufRead, output: impl Write) -> std::io::Result<()> {
+    let mut worker = Worker::new();
     converse(|request| worker.answer(request), input, output)
 }
 
 impl Worker {
+    fn new() -> Self {
+        let (probe, canary) = (Probe::start(), Canary::new(None));
+        Self { opened: None, models: Vec::new(), probe, canary }
+    }
+
     fn answer(&mut self, request: Request) -> Result<Answer> {
         match request {
             Request::Open { library, threads, provider, cache, canary_s } => {

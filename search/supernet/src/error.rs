@@ -37,22 +37,26 @@ pub enum Error {
         reason: String,
     },
     /// A setting outside its range.
-    #[error("training setting `{name}`: expected {expected}, found {found}")]
+    #[error(
+        "setting `{name}`: expected {expected}, found {found}; hint: change it in the configuration"
+    )]
     Setting {
-        /// The key in `[training]`.
+        /// The table of the configuration and the key in it.
         name: &'static str,
         /// What is allowed.
-        expected: &'static str,
+        expected: String,
         /// What was found.
         found: String,
     },
     /// Data that does not fit the space, or is too small.
-    #[error("data: expected {expected}, found {found}")]
+    #[error("data: expected {expected}, found {found}; hint: {remedy}")]
     Images {
         /// What the space or the settings ask for.
         expected: String,
         /// What the data set holds.
         found: String,
+        /// What to change.
+        remedy: &'static str,
     },
     /// A loss that is not a number.
     #[error(

@@ -57,7 +57,8 @@ impl Supernet {
 pub(crate) fn accuracy(module: &Standalone, feed: &Feed) -> Result<f64> {
     if feed.splits().holdout.is_empty() {
         let (expected, found) = ("held-out images".to_owned(), "none".to_owned());
-        return Err(crate::Error::Images { expected, found });
+        let remedy = "raise `[training] holdout`";
+        return Err(crate::Error::Images { expected, found, remedy });
     }
     let images = feed.held_out();
     let correct: Vec<Tensor> = images

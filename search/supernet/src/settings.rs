@@ -35,10 +35,10 @@ pub fn device(name: &str) -> Result<Device> {
 /// Sets libtorch up for a training, and says where it trains.
 ///
 /// # Errors
-/// As [`device`].
+/// As [`device`], or more threads than cores.
 pub(crate) fn set_up(training: &Training) -> Result<Device> {
     let device = device(&training.device)?;
-    tch::set_num_threads(threads(training) as i32);
+    tch::set_num_threads(threads(training)? as i32);
     if device.is_cuda() {
         context::allow_tf32(training.precision == Precision::Tf32);
         context::deterministic(training.deterministic);
@@ -46,54 +46,76 @@ pub(crate) fn set_up(training: &Training) -> Result<Device> {
     Ok(device)
 }
 
-/// All cores where the setting is 0.
-fn threads(training: &Training) -> usize {
+/// All cores where the setting is 0. On more threads than that every step waits for one that does not run.
+fn threads(training: &Training) -> Result<usize> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     match training.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
+        0 => Ok(cores),
+        threads if threads <= cores => Ok(threads),
+        threads => Err(Error::Setting {
+            name: "[training] threads",
+            expected: format!("0 for all cores, or at most the {cores} of this machine"),
+            found: threads.to_string(),
+        }),
     }
 }
 
 /// Checks settings, and that the data fit the space and them.
 pub(crate) fn check(space: &Space, splits: &Splits, training: &Training) -> Result<()> {
     let range = |name, expected, found: f64, good: bool| {
-        if good { Ok(()) } else { Err(Error::Setting { name, expected, found: found.to_string() }) }
+        let setting = |expected: &str| {
+            Err(Error::Setting { name, expected: expected.to_owned(), found: found.to_string() })
+        };
+        if good { Ok(()) } else { setting(expected) }
     };
     let t = training;
-    range("batch", "at least 2", t.batch as f64, t.batch >= 2)?;
-    range("full_epochs", "more than 0", t.full_epochs, t.full_epochs > 0.0)?;
-    range("shrink_epochs", "at least 0", t.shrink_epochs, t.shrink_epochs >= 0.0)?;
-    range("full_learning_rate", "more than 0", t.full_learning_rate, t.full_learning_rate > 0.0)?;
+    range("[training] batch", "at least 2", t.batch as f64, t.batch >= 2)?;
+    range("[training] full_epochs", "more than 0", t.full_epochs, t.full_epochs > 0.0)?;
+    range("[training] shrink_epochs", "at least 0", t.shrink_epochs, t.shrink_epochs >= 0.0)?;
     range(
-        "shrink_learning_rate",
+        "[training] full_learning_rate",
+        "more than 0",
+        t.full_learning_rate,
+        t.full_learning_rate > 0.0,
+    )?;
+    range(
+        "[training] shrink_learning_rate",
         "more than 0",
         t.shrink_learning_rate,
         t.shrink_learning_rate > 0.0,
     )?;
-    range("warmup", "0 to 1", t.warmup, (0.0..=1.0).contains(&t.warmup))?;
-    range("momentum", "0 to below 1", t.momentum, (0.0..1.0).contains(&t.momentum))?;
-    range("weight_decay", "at least 0", t.weight_decay, t.weight_decay >= 0.0)?;
+    range("[training] warmup", "0 to 1", t.warmup, (0.0..=1.0).contains(&t.warmup))?;
+    range("[training] momentum", "0 to below 1", t.momentum, (0.0..1.0).contains(&t.momentum))?;
+    range("[training] weight_decay", "at least 0", t.weight_decay, t.weight_decay >= 0.0)?;
     range(
-        "label_smoothing",
+        "[training] label_smoothing",
         "0 to below 1",
         t.label_smoothing,
         (0.0..1.0).contains(&t.label_smoothing),
     )?;
-    range("dropout", "0 to below 1", t.dropout, (0.0..1.0).contains(&t.dropout))?;
-    range("distillation", "at least 0", t.distillation, t.distillation >= 0.0)?;
+    range("[training] dropout", "0 to below 1", t.dropout, (0.0..1.0).contains(&t.dropout))?;
+    range("[training] distillation", "at least 0", t.distillation, t.distillation >= 0.0)?;
     range(
-        "calibration_images",
+        "[training] calibration_images",
         "at least 2",
         t.calibration_images as f64,
         t.calibration_images >= 2,
     )?;
-    range("checkpoint_steps", "at least 1", t.checkpoint_steps as f64, t.checkpoint_steps >= 1)?;
-    let images = |expected: String, found: String| Err(Error::Images { expected, found });
+    range(
+        "[training] checkpoint_steps",
+        "at least 1",
+        t.checkpoint_steps as f64,
+        t.checkpoint_steps >= 1,
+    )?;
+    let images = |expected: String, found: String, remedy: &'static str| {
+        Err(Error::Images { expected, found, remedy })
+    };
     let (wanted, found) = (space.inputs()[0], splits.train.shape);
     if wanted != found {
         return images(
             format!("images of {wanted} as in space `{}`", space.name()),
             found.to_string(),
+            "`Space::for_task` makes it a space of these images",
         );
     }
     let (wanted, found) = (space.spec().classes, splits.train.labels.len());
@@ -101,11 +123,13 @@ pub(crate) fn check(space: &Space, splits: &Splits, training: &Training) -> Resu
         return images(
             format!("{wanted} classes as in space `{}`", space.name()),
             found.to_string(),
+            "`Space::for_task` makes it a space of these classes",
         );
     }
     if splits.train.len() < t.batch {
         let wanted = format!("at least one batch of {} training images", t.batch);
-        return images(wanted, splits.train.len().to_string());
+        let found = splits.train.len().to_string();
+        return images(wanted, found, "lower `[training] batch`, or hold out fewer images");
     }
     Ok(())
 }

@@ -333,7 +333,7 @@ fn what_cannot_be_trained_is_named() {
     let message = open(&tiny(), &gpu);
     assert!(message.contains("cuda:7") && message.contains("`--train-device cpu`"), "{message}");
     let wrong = Training { batch: 1, ..training() };
-    assert!(open(&tiny(), &wrong).contains("`batch`: expected at least 2, found 1"));
+    assert!(open(&tiny(), &wrong).contains("`[training] batch`: expected at least 2, found 1"));
     let large = Training { batch: 97, ..training() };
     assert!(open(&tiny(), &large).contains("one batch of 97"));
 }

@@ -36,7 +36,8 @@ fn parts(
     for (what, found) in [("the architecture", judges.len()), ("the weights", weights.len())] {
         if found < training.batch {
             let expected = format!("at least one batch of {} images for {what}", training.batch);
-            return Err(Error::Images { expected, found: found.to_string() });
+            let remedy = "lower `[training] batch`, or move `[proxyless] architecture_images` towards a half";
+            return Err(Error::Images { expected, found: found.to_string(), remedy });
         }
     }
     let of = |indices: &[usize]| {

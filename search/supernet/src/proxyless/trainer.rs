@@ -260,7 +260,7 @@ impl ProxylessTrainer {
         }
         Err(Error::Setting {
             name: "[proxyless] interval",
-            expected: "a step of the architecture in `epochs`, after `rest_epochs`",
+            expected: "a step of the architecture in `epochs`, after `rest_epochs`".into(),
             found: format!("{interval}, with {steps} steps of the weights"),
         })
     }
