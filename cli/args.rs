@@ -244,7 +244,7 @@ pub(crate) struct Measure {
     /// Size of a dynamic dimension that is not called `batch`.
     #[arg(long = "dimension", value_name = "NAME=SIZE")]
     pub(crate) dimensions: Vec<String>,
-    /// Single calls that are timed, after a warm-up.
+    /// Single calls that are timed, after a warm-up; fewer of a model that would take more than 6 s for them.
     #[arg(long, default_value_t = 1000)]
     pub(crate) samples: usize,
 }

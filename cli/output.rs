@@ -1,6 +1,6 @@
 //! Results on standard output: a table for people, or one JSON object.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 
 use anyhow::{Context as _, Result};
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
@@ -11,9 +11,12 @@ pub(crate) fn json(value: &impl Serialize) -> Result<()> {
     text(&serde_json::to_string(value)?)
 }
 
-/// Prints a line.
+/// Prints a line. Where the reader has gone, as `head` does, it has read enough: the command goes on to its end.
 pub(crate) fn text(line: &str) -> Result<()> {
-    writeln!(std::io::stdout(), "{line}").context("cannot write to standard output")
+    match writeln!(io::stdout(), "{line}") {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        printed => printed.context("cannot write to standard output"),
+    }
 }
 
 /// A table whose columns after the first are numbers.

@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, bail};
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::{Accuracy, CsvAccuracy, Predictor, TableLatency, Threads};
 use netfit_search::{
-    Budget, Journal, Reward, ScratchAccuracy, Search as Loop, SearchOptions, SearchResult,
+    Budget, Ended, Journal, Reward, ScratchAccuracy, Search as Loop, SearchOptions, SearchResult,
     StrategyOptions, SupernetAccuracy, TorchProcess, job::Scratch, strategy_with,
 };
 use netfit_spaces::{Space, short_hash};
@@ -271,5 +271,14 @@ fn print(result: &SearchResult, percentile: f64) -> Result<()> {
         result.evaluations,
         format::seconds(result.seconds),
         result.networks_per_second
-    ))
+    ))?;
+    match result.ended {
+        Ended::Evaluations => Ok(()),
+        Ended::Exhausted => {
+            output::text("it ended early: the strategy has proposed all that it can")
+        }
+        Ended::Stalled => output::text(
+            "it ended early: whatever the strategy still proposes is known or over the budget",
+        ),
+    }
 }

@@ -8,10 +8,9 @@ use crate::{args::Train, config::Config, output, progress::Progress, run};
 pub(crate) fn execute(args: &Train, as_json: bool) -> Result<()> {
     let mut config = Config::load(&args.config)?;
     args.training.apply(&mut config);
-    let setting = run::Setting::begin(config, run::Folder::place(&args.config, args.out.as_ref()))?;
-    let mut progress = Progress::new();
-    run::train(&setting, args.accept_noise, &mut progress)?;
-    let checkpoints = setting.folder.path().join("checkpoints");
+    let folder = run::Folder::place(&args.config, args.out.as_ref());
+    let checkpoints = folder.path().join("checkpoints");
+    run::train(config, folder, args.accept_noise, &mut Progress::new())?;
     if as_json {
         return output::json(&json!({ "checkpoints": checkpoints }));
     }

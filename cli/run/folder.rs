@@ -1,11 +1,11 @@
 //! The run folder: every file of a run, and what of it is there already.
 
 use std::{
-    fs::{File, TryLockError},
+    fs::{self, File, TryLockError},
     path::{Path, PathBuf},
 };
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::{config::Config, runtime::write_file};
 
@@ -22,9 +22,9 @@ impl Folder {
         )
     }
 
-    /// Refuses a folder that holds a run of another configuration.
+    /// Refuses a folder that holds a run of another configuration, if anything came of it.
     pub(crate) fn check(&self, config: &Config) -> Result<()> {
-        if self.config().exists() && !Config::load(&self.config())?.same_run(config) {
+        if !self.is_bare()? && !Config::load(&self.config())?.same_run(config) {
             bail!(
                 "`{}` holds a run of another configuration; hint: name another folder with --out, or remove it",
                 self.0.display()
@@ -33,11 +33,26 @@ impl Folder {
         Ok(())
     }
 
+    /// Whether there is no run in the folder, or nothing but the configuration of one that came to nothing.
+    fn is_bare(&self) -> Result<bool> {
+        let config = self.config();
+        if !config.exists() {
+            return Ok(true);
+        }
+        let entries =
+            fs::read_dir(&self.0).with_context(|| format!("cannot read `{}`", self.0.display()))?;
+        let mut others =
+            entries.filter(|entry| entry.as_ref().map_or(true, |entry| entry.path() != config));
+        Ok(others.next().is_none())
+    }
+
     /// Makes the folder and copies the configuration into it; a run that was begun is gone on with.
     pub(crate) fn begin(&self, config: &Config) -> Result<()> {
-        if self.config().exists() {
+        if !self.is_bare()? {
             return Ok(());
         }
+        // The lock of another process that has just begun is on the file that is there.
+        let _begun = self.config().exists().then(|| self.lock()).transpose()?;
         let text = toml::to_string(config)?;
         write_file(&self.config(), text.as_bytes()).map_err(|error| {
             anyhow!(
@@ -73,6 +88,25 @@ impl Folder {
         }
         let config = Config::load(&folder.config())?;
         Ok((folder, config))
+    }
+
+    /// Whether a path is that of a file that a run writes.
+    pub(crate) fn owns(&self, path: &Path) -> bool {
+        let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let path = whole(path);
+        let files = [
+            self.config(),
+            self.table(),
+            self.budget(),
+            self.journal(),
+            self.predictor(),
+            self.architecture(),
+            self.model(),
+            self.result(),
+        ];
+        let folders = ["networks", "checkpoints", "plots"].map(|name| self.0.join(name));
+        files.iter().any(|file| path == whole(file))
+            || folders.iter().any(|folder| path.starts_with(whole(folder)))
     }
 
     pub(crate) fn path(&self) -> &Path {
@@ -120,5 +154,22 @@ impl Folder {
 
     pub(crate) fn result(&self) -> PathBuf {
         self.0.join("result.json")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_owns_what_it_writes() {
+        let folder = Folder("runs/x".into());
+        for own in ["runs/x/model.onnx", "./runs/x/result.json", "runs/x/networks/full.onnx"] {
+            assert!(folder.owns(Path::new(own)), "{own}");
+        }
+        for free in ["runs/x/mine.onnx", "runs/y/model.onnx", "model.onnx", "runs/x/networks.onnx"]
+        {
+            assert!(!folder.owns(Path::new(free)), "{free}");
+        }
     }
 }

@@ -130,19 +130,26 @@ fn run(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result
 }
 
 /// `netfit train`: what the method trains before any network is chosen; with a latency table, where it needs one.
-pub(crate) fn train(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result<()> {
-    match setting.config.method {
-        Method::Ofa => setting.torch()?.train(&mut progress.of_search())?,
-        Method::MnasNet => bail!(
+pub(crate) fn train(
+    config: Config,
+    folder: Folder,
+    accept_noise: bool,
+    progress: &mut Progress,
+) -> Result<()> {
+    if config.method == Method::MnasNet {
+        bail!(
             "method `mnasnet` trains no supernet; hint: `netfit run` trains the networks that it proposes"
-        ),
-        Method::Proxyless => {
-            let table = latency::table(setting, accept_noise, progress)?;
-            let limit = latency::limit(setting, &table, accept_noise, progress)?;
-            let (table, limit, torch) = (&table, &limit, setting.torch()?);
-            let (progress, clock) = (&mut *progress, &mut Clock::start());
-            search_architecture(&mut Work { setting, table, limit, torch, progress, clock })?;
-        }
+        );
+    }
+    let setting = &Setting::begin(config, folder)?;
+    if setting.config.method == Method::Proxyless {
+        let table = latency::table(setting, accept_noise, progress)?;
+        let limit = latency::limit(setting, &table, accept_noise, progress)?;
+        let (table, limit, torch) = (&table, &limit, setting.torch()?);
+        let (progress, clock) = (&mut *progress, &mut Clock::start());
+        search_architecture(&mut Work { setting, table, limit, torch, progress, clock })?;
+    } else {
+        setting.torch()?.train(&mut progress.of_search())?;
     }
     progress.finish();
     Ok(())

@@ -10,7 +10,7 @@ use crate::{Burst, Device, Error, Model, Progress, Result};
 /// How a file is measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MeasureOptions {
-    /// Timed calls in all, at most.
+    /// Timed calls in all, at most; each process makes as many of them, rounded up.
     pub samples: usize,
     /// Time for timed calls in all; at least 10 are made in each process, and where something shares the core it takes up
     /// to twice this.
@@ -96,7 +96,7 @@ pub fn measure(
         let one_s = median(&warm_up[0].calls);
         let share = options.seconds / options.processes as f64;
         let fitting = (share / one_s.max(1e-9)) as usize;
-        let wanted = (options.samples / options.processes).min(fitting.max(10));
+        let wanted = options.samples.div_ceil(options.processes).min(fitting.max(10));
         let ran = device.time(&[burst(wanted, 0.0, share)])?;
         processes_s.push(median(&ran[0].calls));
         calls.extend(&ran[0].calls);
