@@ -16,7 +16,7 @@ const UNITS: [(&str, f64); 5] =
 pub enum Budget {
     /// Seconds of one call.
     Seconds(f64),
-    /// A share of the full network's measured latency.
+    /// A share of the full network's latency, as it is measured in a run and predicted elsewhere.
     ShareOfFull(f64),
 }
 

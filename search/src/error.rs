@@ -128,6 +128,14 @@ pub enum Error {
         /// Why it cannot be started.
         source: std::io::Error,
     },
+    /// A request that cannot be written.
+    #[error("`{request}` cannot be asked: {source}; hint: name files and folders in UTF-8")]
+    Request {
+        /// The request.
+        request: &'static str,
+        /// What has no words in JSON.
+        source: serde_json::Error,
+    },
     /// A training process that has ended without an answer.
     #[error("`{program}` {how} during `{request}`{tail}{hint}")]
     Died {

@@ -72,8 +72,8 @@ impl TorchProcess {
         name: &'static str,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Value> {
-        let mut line =
-            serde_json::to_string(request).expect("plain structures of text and numbers");
+        let mut line = serde_json::to_string(request)
+            .map_err(|source| Error::Request { request: name, source })?;
         line.push('\n');
         let input = self.process.input.as_mut();
         let sent = input.map(|input| input.write_all(line.as_bytes()).and_then(|()| input.flush()));

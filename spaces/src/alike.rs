@@ -74,7 +74,7 @@ fn options(spec: &StageSpec, alike: &AlikeSpec) -> Result<Vec<Template>, String>
     if !ascending(&alike.kernel) || alike.ops.is_empty() || !growing(&alike.squeeze) {
         return Err("expected `ops`, and ascending `kernel` sides and `squeeze` ratios".into());
     }
-    let mut options = Vec::new();
+    let mut options: Vec<Template> = Vec::new();
     for op in &alike.ops {
         if !Template::has_kernel(op) {
             return Err(format!("expected conv, dsconv or mbconv among `ops`, found `{op}`"));
@@ -85,6 +85,9 @@ fn options(spec: &StageSpec, alike: &AlikeSpec) -> Result<Vec<Template>, String>
                 let text = format!("{op} k{kernel}{gate}");
                 let template = Template::parse(&text).map_err(|error| error.to_string())?;
                 let with = |&skip| Template { skip: Some(skip), ..template.clone() };
+                if options.contains(&with(&skips[0])) {
+                    return Err(format!("expected each of `ops` once, found `{op}` twice"));
+                }
                 options.extend(skips.iter().map(with));
             }
         }

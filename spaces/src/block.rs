@@ -8,6 +8,8 @@ use crate::{Error, MultiplyAdds, Parameters, Result, Shape};
 const MAX_CHANNELS: usize = 1 << 16;
 /// Kernel's side and stride at most.
 const MAX_SIDE: usize = 255;
+/// Numbers of an activation: more than any device has room for, and so few that counts of them fit into 64 bits.
+const MAX_ELEMENTS: f64 = (1_u64 << 27) as f64;
 
 /// An activation function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -211,6 +213,9 @@ impl Block {
                 "expected at most 65,536 channels, and kernels and strides of at most 255",
             );
         }
+        if self.largest_activation() > MAX_ELEMENTS {
+            return Some("expected activations of at most 134,217,728 numbers");
+        }
         if let Op::Conv { kernel, stride, .. }
         | Op::Separable { kernel, stride, .. }
         | Op::MbConv { kernel, stride, .. } = self.op
@@ -241,6 +246,13 @@ impl Block {
             return Some("expected an image of 1x1 before a linear map");
         }
         None
+    }
+
+    /// Numbers of the larger one of its input and its output; as a float, for the product may be beyond all integers.
+    fn largest_activation(&self) -> f64 {
+        let elements =
+            |shape: Shape| shape.channels as f64 * shape.height as f64 * shape.width as f64;
+        elements(self.input).max(elements(self.output))
     }
 
     /// The largest of its channels, kernels and strides, these in units of their own bound.

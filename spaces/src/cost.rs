@@ -15,7 +15,7 @@ macro_rules! count {
 
         impl Sum for $name {
             fn sum<I: Iterator<Item = Self>>(counts: I) -> Self {
-                Self(counts.map(|count| count.0).sum())
+                Self(counts.fold(0, |sum, count| sum.saturating_add(count.0)))
             }
         }
 

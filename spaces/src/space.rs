@@ -90,8 +90,12 @@ impl Space {
         } else {
             spec.resolutions.iter().map(square).collect()
         };
-        if !ascending(&spec.resolutions) && !spec.resolutions.is_empty() {
-            return Err(fail("expected ascending `resolutions` of at least 1".into()));
+        let largest = spec.resolutions.iter().max().copied().unwrap_or(0);
+        if !spec.resolutions.is_empty() && (!ascending(&spec.resolutions) || largest > 1 << 20) {
+            let found = &spec.resolutions;
+            return Err(fail(format!(
+                "expected ascending `resolutions` from 1 to 1,048,576, found {found:?}"
+            )));
         }
         if spec.classes < 2 || spec.stages.is_empty() || spec.head.is_empty() {
             return Err(fail(

@@ -171,6 +171,11 @@ fn options(spec: &StageSpec) -> std::result::Result<Vec<Template>, String> {
                 spec.ops[place]
             ));
         }
+        if let Some(place) =
+            (1..parsed.len()).find(|&place| parsed[..place].contains(&parsed[place]))
+        {
+            return Err(format!("expected each of `ops` once, found `{}` twice", spec.ops[place]));
+        }
         let skip = parsed.iter().rposition(|op| op.kind == Kind::Skip);
         if skip.is_some_and(|place| place > 0) || parsed.len() == 1 && skip.is_some() {
             return Err("expected `skip` first among `ops`, and another op after it".into());

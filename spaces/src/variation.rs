@@ -24,7 +24,8 @@ impl Space {
     }
 
     /// Draws again with probability `rate(kind)`; the kernel and the expansion of a layer are drawn together
-    /// (Once-for-All's `mutate_sample`).
+    /// (Once-for-All's `mutate_sample`). What the parent does not have, as layers beyond its depth, is drawn, too: left at
+    /// 0, it would favour the first value. (There, genotypes keep values of layers that are not in use.)
     pub fn mutate(
         &self,
         genotype: &Genotype,
@@ -38,14 +39,14 @@ impl Space {
             if opens {
                 redraw = random.chance(rate(choice.kind));
             }
-            if redraw {
+            if redraw || !choice.active(&genotype.0) {
                 *value = random.below(choice.size) as u8;
             }
         }
         self.canonical(child)
     }
 
-    /// Each choice from either parent with equal probability.
+    /// Each choice from either parent with equal probability; one that only one of them has is taken from that one.
     pub fn crossover(&self, a: &Genotype, b: &Genotype, random: &mut Random) -> Genotype {
         let mut child = a.clone();
         for (values, others) in child.0.chunks_mut(64).zip(b.0.chunks(64)) {
@@ -56,6 +57,15 @@ impl Space {
                     *value = other;
                 }
                 bits >>= 1;
+            }
+        }
+        for (value, (choice, values)) in
+            child.0.iter_mut().zip(self.choices().iter().zip(a.0.iter().zip(&b.0)))
+        {
+            match (choice.active(&a.0), choice.active(&b.0)) {
+                (true, false) => *value = *values.0,
+                (false, true) => *value = *values.1,
+                _ => {}
             }
         }
         self.canonical(child)
@@ -129,5 +139,53 @@ fn place(kind: ChoiceKind) -> (u8, usize, usize) {
         | ChoiceKind::Op { stage, layer } => (2, stage, layer),
         ChoiceKind::Squeeze { stage } | ChoiceKind::Skip { stage } => (2, stage, 0),
         ChoiceKind::Width { stage } => (3, stage, 0),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    /// The first stage of `ofa-mbv3` at depth 2, 3 or 4, every layer at its last kernel and expansion.
+    fn with_depth(space: &Space, depth: u8) -> Genotype {
+        let mut genotype = space.largest();
+        let first = |choice: &Choice| choice.kind == ChoiceKind::Depth { stage: 0 };
+        let index = space.choices().iter().position(first).unwrap();
+        genotype.0[index] = depth;
+        space.canonical(genotype)
+    }
+
+    /// How often each value is that of the kernel of the first stage's last layer.
+    fn last_kernels(space: &Space, mut child: impl FnMut(&mut Random) -> Genotype) -> [usize; 3] {
+        let last = |choice: &Choice| choice.kind == ChoiceKind::Kernel { stage: 0, layer: 3 };
+        let index = space.choices().iter().position(last).unwrap();
+        let (mut counts, mut random) = ([0; 3], Random::new(0, "children"));
+        while counts.iter().sum::<usize>() < 600 {
+            let child = child(&mut random);
+            if space.active(&child, index) {
+                counts[usize::from(child.values()[index])] += 1;
+            }
+        }
+        counts
+    }
+
+    #[test]
+    fn layers_that_a_mutation_adds_have_any_kernel() {
+        let space = Space::preset("ofa-mbv3").unwrap();
+        let shallow = with_depth(&space, 0);
+        let only_depths = |kind| f64::from(u8::from(matches!(kind, ChoiceKind::Depth { .. })));
+        let counts = last_kernels(&space, |random| space.mutate(&shallow, random, only_depths));
+        assert!(counts.iter().all(|count| (150..250).contains(count)), "{counts:?}");
+    }
+
+    #[test]
+    fn layers_that_one_parent_has_are_taken_from_it() {
+        let space = Space::preset("ofa-mbv3").unwrap();
+        let (shallow, deep) = (with_depth(&space, 0), with_depth(&space, 2));
+        for (a, b) in [(&shallow, &deep), (&deep, &shallow)] {
+            let counts = last_kernels(&space, |random| space.crossover(a, b, random));
+            assert_eq!(counts, [0, 0, 600]);
+        }
     }
 }
