@@ -5,6 +5,7 @@ use std::{fs, path::Path};
 use netfit_latency_tables::LatencyTable;
 use netfit_profiler::{FakeDevice, ProfileOptions, Provider, conversation::Request, profile};
 use netfit_spaces::Space;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::cli::{advice, configure, images, json, netfit, text};
@@ -68,6 +69,35 @@ fn a_sweep_checks_every_file_before_it_measures() {
         assert_eq!(names(folder.path()), [taken]);
         fs::remove_dir(at(taken)).unwrap();
     }
+}
+
+/// The driver is a stand-in that `profiler/src/gpu/stand_in.cpp` describes.
+#[test]
+fn gpus_are_listed_with_what_the_driver_tells_and_why_they_cannot_be_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let compiled = std::process::Command::new(std::env::var("CXX").unwrap_or("c++".to_owned()))
+        .args(["-shared", "-fPIC", "-o", text(&folder.path().join("libnvidia-ml.so.1"))])
+        .arg("profiler/src/gpu/stand_in.cpp")
+        .status();
+    assert!(compiled.unwrap().success());
+    let mut devices = netfit(&["devices", "--json"]);
+    devices.env("LD_LIBRARY_PATH", folder.path()).env_remove("CUDA_VISIBLE_DEVICES");
+    let listed: Value = serde_json::from_slice(&devices.output().unwrap().stdout).unwrap();
+    let listed = listed["devices"].as_array().unwrap();
+    let names: Vec<&str> = listed.iter().map(|found| found["device"].as_str().unwrap()).collect();
+    assert_eq!(
+        names.join(" "),
+        "cpu cuda:0 cuda-ort:0 tensorrt:0 cuda:1 cuda-ort:1 tensorrt:1 cuda:2"
+    );
+    for found in listed {
+        assert_eq!(found["fingerprint"].is_null(), found["unusable"].is_string(), "{found}");
+    }
+    let gpu = &listed[1]["gpu"];
+    assert_eq!((&gpu["name"], &gpu["driver"]), (&"Stand-in A".into(), &"999.88.77".into()));
+    assert_eq!(gpu["memory_bytes"], 40_u64 << 30);
+    assert_eq!(gpu["compute_capability"], serde_json::json!([8, 0]));
+    let lost = listed[7]["unusable"].as_str().unwrap();
+    assert!(lost.contains("does not answer"), "{lost}");
 }
 
 /// Only a killed one leaves its measuring process to come to the end of what it is asked.

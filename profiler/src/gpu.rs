@@ -34,13 +34,17 @@ pub(crate) struct Chip {
     /// The driver's identifier, `GPU-...`.
     pub(crate) uuid: String,
     pub(crate) name: String,
-    /// CUDA cores: lanes of all multiprocessors.
+    /// CUDA cores: lanes of all multiprocessors; 0 where the driver does not tell, as of a part of a GPU.
     pub(crate) cores: usize,
 }
 
 /// The NVIDIA driver.
 #[derive(Debug)]
-pub struct Driver(Nvml);
+pub struct Driver {
+    nvml: Nvml,
+    /// `CUDA_VISIBLE_DEVICES`, where it is set.
+    visible: Option<String>,
+}
 
 impl Driver {
     /// Finds the driver.
@@ -49,7 +53,7 @@ impl Driver {
     /// It is not there, or does not answer.
     pub fn open() -> Result<Self> {
         match Nvml::init() {
-            Ok(nvml) => Ok(Self(nvml)),
+            Ok(nvml) => Ok(Self { nvml, visible: std::env::var("CUDA_VISIBLE_DEVICES").ok() }),
             Err(NvmlError::LibloadingError(error)) => {
                 Err(Error::Gpu(format!("there is no NVIDIA driver ({error})")))
             }
@@ -59,7 +63,7 @@ impl Driver {
 
     /// The driver's version, if it tells.
     pub fn version(&self) -> Option<String> {
-        self.0.sys_driver_version().ok()
+        self.nvml.sys_driver_version().ok()
     }
 
     /// All GPUs that CUDA shows, by their numbers there; for one that does not answer, why.
@@ -67,8 +71,8 @@ impl Driver {
     /// # Errors
     /// The driver does not answer.
     pub fn gpus(&self) -> Result<Vec<Result<Gpu>>> {
-        let count = self.0.device_count().map_err(|error| failed(&error))? as usize;
-        let shown: Vec<String> = match visible().as_deref() {
+        let count = self.nvml.device_count().map_err(|error| failed(&error))? as usize;
+        let shown: Vec<String> = match self.visible.as_deref() {
             None => (0..count).map(|index| index.to_string()).collect(),
             Some(list) => list.split(',').map(|name| name.trim().to_owned()).collect(),
         };
@@ -84,7 +88,7 @@ impl Driver {
     /// There is none, or it is split into parts (MIG), and the number stands for one of them.
     pub(crate) fn chip(&self, gpu: usize) -> std::result::Result<Chip, String> {
         let none = || format!("the driver shows no GPU {gpu}");
-        let name = shown(gpu, visible().as_deref()).ok_or_else(none)?;
+        let name = self.shown(gpu).ok_or_else(none)?;
         let device = self.device(&name).ok_or_else(none)?;
         if device.mig_mode().is_ok_and(|mode| mode.current == 1) && !name.starts_with("MIG-") {
             return Err(format!(
@@ -93,35 +97,32 @@ impl Driver {
         }
         let chip = || {
             let (uuid, name) = (device.uuid()?, device.name()?);
-            Ok::<_, NvmlError>(Chip { uuid, name, cores: device.num_cores()? as usize })
+            Ok::<_, NvmlError>(Chip { uuid, name, cores: device.num_cores().unwrap_or(0) as usize })
         };
         chip().map_err(|error| error.to_string())
+    }
+
+    /// Which of the driver's GPUs has a number in CUDA: its own number, or the identifier, in `CUDA_VISIBLE_DEVICES`.
+    fn shown(&self, gpu: usize) -> Option<String> {
+        match &self.visible {
+            None => Some(gpu.to_string()),
+            Some(list) => list.split(',').nth(gpu).map(|one| one.trim().to_owned()),
+        }
     }
 
     /// The GPU of this name in `CUDA_VISIBLE_DEVICES`: its number, or its identifier or the beginning of it.
     fn device(&self, name: &str) -> Option<nvml_wrapper::Device<'_>> {
         if let Ok(index) = name.parse() {
-            return self.0.device_by_index(index).ok();
+            return self.nvml.device_by_index(index).ok();
         }
-        if let Ok(device) = self.0.device_by_uuid(name) {
+        if let Ok(device) = self.nvml.device_by_uuid(name) {
             return Some(device);
         }
-        let all = (0..self.0.device_count().ok()?).filter_map(|at| self.0.device_by_index(at).ok());
+        let count = self.nvml.device_count().ok()?;
+        let all = (0..count).filter_map(|index| self.nvml.device_by_index(index).ok());
         let mut begin = all.filter(|device| device.uuid().is_ok_and(|uuid| uuid.starts_with(name)));
         let first = begin.next()?;
         (begin.next().is_none() && name.starts_with("GPU-")).then_some(first)
-    }
-}
-
-fn visible() -> Option<String> {
-    std::env::var("CUDA_VISIBLE_DEVICES").ok()
-}
-
-/// Which of the driver's GPUs has a number in CUDA: its own number, or the identifier, in `CUDA_VISIBLE_DEVICES`.
-fn shown(gpu: usize, visible: Option<&str>) -> Option<String> {
-    match visible {
-        None => Some(gpu.to_string()),
-        Some(list) => list.split(',').nth(gpu).map(|one| one.trim().to_owned()),
     }
 }
 
@@ -173,7 +174,7 @@ impl GpuClock {
     }
 
     fn ask(&self) -> Reading {
-        let Ok(device) = self.driver.0.device_by_uuid(self.uuid.as_str()) else {
+        let Ok(device) = self.driver.nvml.device_by_uuid(self.uuid.as_str()) else {
             return Reading::default();
         };
         let hertz = device.clock_info(Clock::SM).ok().map(|megahertz| f64::from(megahertz) * 1e6);
@@ -196,39 +197,4 @@ fn failed(error: &NvmlError) -> Error {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// With a driver its GPUs are told apart, without one the reason is.
-    #[test]
-    fn gpus_are_listed_or_the_reason_is() {
-        match Driver::open() {
-            Err(error) => {
-                let message = error.to_string();
-                assert!(message.contains("NVIDIA driver") && message.contains("hint"), "{message}");
-            }
-            Ok(driver) => {
-                for (index, gpu) in driver.gpus().unwrap().into_iter().enumerate() {
-                    let gpu = gpu.unwrap();
-                    assert!(gpu.index == index && !gpu.name.is_empty(), "{gpu:?}");
-                    assert!(gpu.compute_capability.0 > 0, "{gpu:?}");
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn numbers_are_those_that_cuda_shows() {
-        assert_eq!(shown(1, None).as_deref(), Some("1"));
-        assert_eq!(shown(1, Some("3, GPU-5")).as_deref(), Some("GPU-5"));
-        assert_eq!(shown(2, Some("3,1")), None);
-    }
-
-    #[test]
-    fn heat_slows_a_gpu_down_and_a_limit_to_its_power_does_not() {
-        let power = ThrottleReasons::SW_POWER_CAP | ThrottleReasons::GPU_IDLE;
-        assert!(!slows_down(power) && !slows_down(ThrottleReasons::NONE));
-        assert!(slows_down(power | ThrottleReasons::SW_THERMAL_SLOWDOWN));
-        assert!(slows_down(ThrottleReasons::HW_SLOWDOWN));
-    }
-}
+mod tests;
