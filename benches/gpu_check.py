@@ -85,7 +85,7 @@ class Check:
         path = self.folder / "gpu-check.table.json"
         device = f"cuda:{self.gpu},batch=8"
         made = run([self.netfit, "profile", "--space", "ofa-28", "--device", device, "--out", path, "--restart", "--json"])
-        judged = run([self.netfit, "validate", path, "--networks", 50, "--json"])
+        judged = run([self.netfit, "validate", path, "--networks", 50, "--gpu", self.gpu, "--json"])
         judged.pop("results", None)
         return {"profile": made, "validation": judged}
 

@@ -49,7 +49,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let supernet = Supernet::new(&space, device, 0)?;
     let largest = space.largest();
     let weights = supernet.extract(&largest, None);
-    let teacher = Standalone::new(&space.network(&largest), &weights, device)?;
+    // As a training keeps it.
+    let teacher = Standalone::new(&space.network(&largest), &weights, device)?.folded();
+    let teacher = match job.precision {
+        Precision::Bf16 => teacher.of_kind(Kind::BFloat16),
+        Precision::Fp32 | Precision::Tf32 => teacher,
+    };
     let shape = space.inputs()[0];
     let [channels, height, width] =
         [shape.channels, shape.height, shape.width].map(|side| side as i64);

@@ -42,21 +42,37 @@ extern "C" void netfit_autocast(bool gpu, bool begin) {
   }
 }
 
+static const auto TOTAL = static_cast<size_t>(at::CachingDeviceAllocator::StatType::AGGREGATE);
+
+// What libtorch's allocator counts on a GPU; it throws before the first tensor there.
+static auto stats_of(int gpu) {
+  return at::getDeviceAllocator(at::kCUDA)->getDeviceStats(static_cast<c10::DeviceIndex>(gpu));
+}
+
 // The most bytes that tensors took on a GPU at one time; 0 where libtorch does not tell.
 extern "C" uint64_t netfit_peak_memory(int gpu) {
   try {
-    const auto allocator = at::getDeviceAllocator(at::kCUDA);
-    const auto total = static_cast<size_t>(at::CachingDeviceAllocator::StatType::AGGREGATE);
-    return allocator->getDeviceStats(static_cast<c10::DeviceIndex>(gpu)).allocated_bytes[total].peak;
+    return stats_of(gpu).allocated_bytes[TOTAL].peak;
   } catch (const std::exception&) {
     return 0;
   }
 }
 
-// The bytes that are free on a GPU; 0 where libtorch does not tell.
+// The bytes that libtorch holds for its next tensors.
+static uint64_t kept_memory(int gpu) {
+  try {
+    const auto stats = stats_of(gpu);
+    return stats.reserved_bytes[TOTAL].current - stats.allocated_bytes[TOTAL].current;
+  } catch (const std::exception&) {
+    return 0;
+  }
+}
+
+// The bytes that a GPU has for new tensors; 0 where libtorch does not tell.
 extern "C" uint64_t netfit_free_memory(int gpu) {
   try {
-    return at::getDeviceAllocator(at::kCUDA)->getMemoryInfo(static_cast<c10::DeviceIndex>(gpu)).first;
+    const auto allocator = at::getDeviceAllocator(at::kCUDA);
+    return allocator->getMemoryInfo(static_cast<c10::DeviceIndex>(gpu)).first + kept_memory(gpu);
   } catch (const std::exception&) {
     return 0;
   }

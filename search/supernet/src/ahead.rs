@@ -71,6 +71,18 @@ impl<Q: Clone + PartialEq + Send + 'static, A: Send + 'static> Ahead<Q, A> {
     }
 }
 
+impl<Q, A> Drop for Ahead<Q, A> {
+    /// Waits for the thread, which pins memory by a driver that must still be there.
+    fn drop(&mut self) {
+        // Without the other ends of its channels it has nothing left to do.
+        (self.questions, self.answers) = (channel().0, channel().1);
+        if let Some(thread) = self.thread.take() {
+            // A panic that nobody asked for has nobody to tell.
+            let _ = thread.join();
+        }
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -100,9 +112,7 @@ mod tests {
         for question in 0..5 {
             assert_eq!(same.get(question, |last| last + 1), question);
         }
-        let thread = same.thread.take().unwrap();
         drop(same);
-        thread.join().unwrap();
         let made = made.lock().unwrap();
         // The last two may or may not have been begun.
         assert!((5..=7).contains(&made.len()), "{made:?}");

@@ -83,7 +83,7 @@ pub fn peak_memory(device: Device) -> Option<u64> {
     }
 }
 
-/// The bytes that are free on a GPU now; `None` for a CPU, and where libtorch does not tell.
+/// The bytes that a GPU has for new tensors now; `None` for a CPU, and where libtorch does not tell.
 pub(crate) fn free_memory(device: Device) -> Option<u64> {
     let Device::Cuda(gpu) = device else { return None };
     // SAFETY: it takes and returns plain numbers; what libtorch throws is caught.

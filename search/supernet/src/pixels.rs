@@ -108,7 +108,8 @@ impl Gathered {
 
     /// The same in memory from which a GPU can fetch it by itself.
     pub(crate) fn pinned(self, gpu: Device) -> Self {
-        self.each(|tensor| tensor.pin_memory(gpu))
+        // `pin_memory` with a device warns of it each time; without one tch has none.
+        self.each(|tensor| tensor.internal_pin_memory(gpu))
     }
 
     /// The batch, made on a device that need not have it yet when this returns.

@@ -10,7 +10,14 @@ use crate::Error;
 /// What stands before libtorch's message.
 const OPENING: &str = "Torch(\"";
 /// What libtorch says of a GPU and of a CPU whose memory does not suffice.
-const SHORT_OF_MEMORY: [&str; 3] = ["out of memory", "not enough memory", "can't allocate memory"];
+const SHORT_OF_MEMORY: [&str; 5] = [
+    "out of memory",
+    "not enough memory",
+    "can't allocate memory",
+    // cuBLAS and cuDNN, of their work spaces.
+    "ALLOC_FAILED",
+    "ALLOCATION_FAILED",
+];
 
 /// What a caught panic stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
