@@ -35,7 +35,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Device + data + budget -> model.onnx, measured within the budget, and a report.
+    /// Device + data + budget -> model.onnx, measured within the budget, and result.json.
     ///
     /// netfit.toml names the space, the data, the device and the budget. Whatever was interrupted goes on where it was.
     ///
@@ -47,6 +47,9 @@ pub(crate) enum Command {
     /// Size and blocks of a search space, or the costs of one of its networks.
     Space(SpaceArgs),
     /// Measure a latency table of a search space on a device.
+    ///
+    /// While it runs, its models lie in the folder for temporary files (TMPDIR): some megabytes for networks of small images,
+    /// 2 to 8 gigabytes for `ofa-mbv3`. An interrupted profile removes them and keeps its measurements.
     Profile(Profile),
     /// Fresh random whole networks: predicted against measured latency.
     Validate(Validate),
@@ -273,7 +276,7 @@ pub(crate) struct Export {
     /// The subnet.
     #[arg(long)]
     pub(crate) genotype: String,
-    /// The ONNX file to write.
+    /// The ONNX file to write; its weights go beside it into a file that ends in .safetensors.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
 }

@@ -1,6 +1,9 @@
 //! netfit.toml: the configuration of a run.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use netfit_data::DataSpec;
@@ -149,7 +152,10 @@ impl Config {
         })?;
         let folder = path.parent().unwrap_or(Path::new("."));
         if Space::is_file(&config.space) {
-            config.space = resolve(folder, Path::new(&config.space)).to_string_lossy().into_owned();
+            let path = resolve(folder, Path::new(&config.space));
+            config.space = path.to_str().map(str::to_owned).with_context(|| {
+                format!("space `{}`: expected a name in UTF-8; hint: rename it", path.display())
+            })?;
         }
         let data = config.data.path().to_path_buf();
         config.data = config.data.with_path(resolve(folder, &data));
@@ -160,8 +166,18 @@ impl Config {
     /// Whether a run of this configuration goes on with one of `other`: where and on how many threads they train may
     /// differ, and what else [`Training::fixed`] leaves open.
     pub(crate) fn same_run(&self, other: &Self) -> bool {
-        let fixed = |config: &Self| Self { training: config.training.fixed(), ..config.clone() };
-        fixed(self) == fixed(other)
+        self.fixed() == other.fixed()
+    }
+
+    /// What is not open to a run that goes on.
+    fn fixed(&self) -> Self {
+        Self { training: self.training.fixed(), ..self.clone() }
+    }
+
+    /// The first setting, by name, in which a run of this configuration is not one of `other`, and its value in both.
+    pub(crate) fn difference(&self, other: &Self) -> Option<String> {
+        let table = |config: &Self| toml::Value::try_from(config.fixed()).ok();
+        difference("", table(self).as_ref(), table(other).as_ref())
     }
 
     /// The percentile, where it is not the median.
@@ -199,9 +215,6 @@ impl Config {
         self.device.spec()?;
         self.budget.parse::<Budget>()?;
         self.check_training()?;
-        if self.device.threads == 0 || self.device.batch == 0 {
-            bail!("[device] expected `threads` and `batch` of at least 1");
-        }
         let ScratchConfig { epochs, proxy_epochs, learning_rate } = self.scratch;
         for (name, value) in
             [("epochs", epochs), ("proxy_epochs", proxy_epochs), ("learning_rate", learning_rate)]
@@ -259,6 +272,21 @@ impl DeviceConfig {
     }
 }
 
+/// Where two values differ first: the key and both values.
+fn difference(key: &str, a: Option<&toml::Value>, b: Option<&toml::Value>) -> Option<String> {
+    if let (Some(toml::Value::Table(a)), Some(toml::Value::Table(b))) = (a, b) {
+        let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+        let place =
+            |name: &str| if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") };
+        return keys
+            .into_iter()
+            .find_map(|name| difference(&place(name), a.get(name), b.get(name)));
+    }
+    let shown =
+        |value: Option<&toml::Value>| value.map_or("not set".to_owned(), ToString::to_string);
+    (a != b).then(|| format!("`{key}` is {} and {}", shown(a), shown(b)))
+}
+
 /// Beside the configuration if it is there, else as seen from the current folder; absolute where it exists, so that the
 /// copy in the run folder means the same from anywhere.
 fn resolve(folder: &Path, path: &Path) -> PathBuf {
@@ -281,6 +309,20 @@ mod tests {
         assert!(with(Training { deterministic: true, checkpoint_steps: 3, ..own() }));
         assert!(!with(Training { batch: 7, ..own() }));
         assert!(!config.same_run(&Config { seed: 7, ..config.clone() }));
+    }
+
+    #[test]
+    fn what_differs_is_told_with_both_values() {
+        let config = Config::load(Path::new("examples/fashion-mnist.toml")).unwrap();
+        assert_eq!(config.difference(&config), None);
+        let training = Training { batch: 7, threads: 9, ..config.training.clone() };
+        let other = Config { training, ..config.clone() };
+        assert_eq!(config.difference(&other).unwrap(), "`training.batch` is 128 and 7");
+        let other = Config { budget: "3ms".to_owned(), ..config.clone() };
+        let told = config.difference(&other).unwrap();
+        assert_eq!(told, "`budget` is \"60% of full\" and \"3ms\"");
+        let other = Config { percentile: 95.0, ..config.clone() };
+        assert!(config.difference(&other).unwrap().starts_with("`percentile` is 50"), "{told}");
     }
 
     #[test]

@@ -63,6 +63,15 @@ pub(crate) fn check_apart<P: AsRef<Path>>(files: impl IntoIterator<Item = P>) ->
     Ok(())
 }
 
+/// The file that a source of accuracies is read from, if it is one: `csv:FILE,...`, `predictor:FILE`, `journal:FILE,...`.
+pub(crate) fn source_file(source: &str) -> Option<&Path> {
+    match source.split_once(':') {
+        Some(("csv" | "journal", text)) => text.split(',').next().map(Path::new),
+        Some(("predictor", text)) => Some(Path::new(text)),
+        _ => None,
+    }
+}
+
 /// Makes the folders above a file.
 pub(crate) fn make_folder_of(path: &Path) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new(""));

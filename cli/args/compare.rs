@@ -61,11 +61,17 @@ pub(crate) struct Compare {
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RetrainProtocol {
     /// Epochs of each network that is trained from scratch.
-    #[arg(long, default_value_t = 2.0, requires = "retrain")]
+    #[arg(long, default_value_t = 2.0, requires = "retrain", value_parser = positive)]
     pub(crate) epochs: f64,
     /// Peak learning rate of these trainings.
-    #[arg(long, default_value_t = 0.1, requires = "retrain")]
+    #[arg(long, default_value_t = 0.1, requires = "retrain", value_parser = positive)]
     pub(crate) learning_rate: f64,
+}
+
+/// A finite number above 0.
+fn positive(text: &str) -> Result<f64, String> {
+    let number = text.parse().ok().filter(|number: &f64| *number > 0.0 && number.is_finite());
+    number.ok_or_else(|| "expected a number above 0".to_owned())
 }
 
 impl From<RetrainProtocol> for Scratch {

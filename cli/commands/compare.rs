@@ -20,7 +20,7 @@ use crate::{
     args::{Compare, CompareSearch},
     format, output, plots,
     progress::Progress,
-    runtime::check_writable,
+    runtime::{check_apart, check_writable, source_file},
 };
 
 const COLUMNS: [&str; 9] = [
@@ -62,6 +62,8 @@ pub(crate) fn execute(args: &Compare, as_json: bool) -> Result<()> {
 fn strategies(args: &CompareSearch, plot: Option<&Path>, as_json: bool) -> Result<()> {
     let start = Instant::now();
     let budget: Budget = args.budget.parse()?;
+    let files = [plot, Some(args.table.as_path()), source_file(&args.accuracy)];
+    check_apart(files.into_iter().flatten())?;
     let table = LatencyTable::load(&args.table)?;
     let space = Space::load(&args.space)?;
     table.check_space(&space)?;

@@ -17,7 +17,7 @@ use crate::{
     format, output, plots,
     progress::Progress,
     run::Setting,
-    runtime::{check_writable, make_folder_of, threads},
+    runtime::{check_apart, check_writable, make_folder_of, source_file, threads},
 };
 
 const COLUMNS: [&str; 7] = [
@@ -47,6 +47,7 @@ struct Fitted<'a> {
 
 fn fit(args: &PredictorFit, as_json: bool) -> Result<()> {
     check_writable(&args.out)?;
+    check_apart([Some(args.out.as_path()), source_file(&args.known.data)].into_iter().flatten())?;
     let (space, known) = args.known.load()?;
     let start = Instant::now();
     let options = PredictorOptions::seeded(args.seed);
@@ -84,6 +85,8 @@ struct Evaluated<'a> {
 fn judge(args: &PredictorEvaluate, as_json: bool) -> Result<()> {
     let start = Instant::now();
     args.plot.iter().try_for_each(|path| check_writable(path))?;
+    let files = [args.plot.as_deref(), args.table.as_deref(), source_file(&args.known.data)];
+    check_apart(files.into_iter().flatten())?;
     let (space, known) = args.known.load()?;
     let options = EvaluateOptions {
         methods: args.predictor.clone(),

@@ -123,7 +123,7 @@ fn object(table: &LatencyTable, path: &Path) -> Value {
     json!({
         "entries": table.entries().count(), "seconds": table.seconds, "source": table.calibration.source,
         "calibration": table.calibration, "validation": table.validation, "tails": table.tails, "hygiene": table.hygiene,
-        "fingerprint": table.fingerprint, "table": path,
+        "fingerprint": table.fingerprint, "table": path.display().to_string(),
     })
 }
 

@@ -21,15 +21,15 @@ use crate::{
     format, output, plots,
     progress::Progress,
     run,
-    runtime::{check_apart, check_writable, threads},
+    runtime::{check_apart, check_writable, source_file, threads},
 };
 
 pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
     let budget: Budget = args.budget.parse()?;
     let reward = args.reward.as_deref().map(str::parse::<Reward>).transpose()?;
     args.plot.iter().try_for_each(|path| check_writable(path))?;
-    let files = [Some(&args.table), args.journal.as_ref(), args.plot.as_ref()];
-    check_apart(files.into_iter().flatten())?;
+    let files = [Some(args.table.as_path()), args.journal.as_deref(), args.plot.as_deref()];
+    check_apart(files.into_iter().chain([source_file(&args.accuracy)]).flatten())?;
     let table = LatencyTable::load(&args.table)?;
     let source = Source::open(args)?;
     let space = match &source {
@@ -117,7 +117,7 @@ impl Source {
                 let folder = run::Folder::place(path, None);
                 let mut config = Config::load(path)?;
                 args.training.apply(&mut config);
-                let setting = run::Setting::new(config, folder)?;
+                let setting = run::Setting::beside(config, folder)?;
                 let torch = setting.torch()?;
                 Ok(Self::Train(Box::new(setting), torch))
             }
@@ -171,10 +171,16 @@ impl Source {
     }
 }
 
+/// The files of a checkpoint; folders beside them are of trainings from scratch.
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let read = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect();
     let found: std::io::Result<Vec<PathBuf>> = read();
-    found.with_context(|| format!("cannot read `{}`", folder.display()))
+    let mut files = found.with_context(|| {
+        let folder = folder.display();
+        format!("there is no trained supernet in `{folder}`; hint: `netfit train` makes one")
+    })?;
+    files.retain(|path| path.is_file());
+    Ok(files)
 }
 
 /// A source whose name in a journal tells it from others of its kind.

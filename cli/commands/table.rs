@@ -114,19 +114,27 @@ fn correction(correction: &Correction) -> String {
             String::new()
         }
     };
+    let parameters = |seconds: f64| {
+        if seconds.abs() > 0.0 {
+            format!(" {:+.3} us x million parameters", seconds * 1e12)
+        } else {
+            String::new()
+        }
+    };
     match correction {
         Correction::Affine(line) => format!("affine: {constant} + {:.4} x sum", line.slope),
         Correction::Recorded { slope, kernel_s, .. } => {
             format!("recorded: {constant} + {slope:.4} x sum{}", kernel(*kernel_s))
         }
         Correction::Memory { slope, kernel_s, parameter_s, .. } => format!(
-            "memory: {constant} + {slope:.4} x sum{} {:+.3} us x million parameters",
+            "memory: {constant} + {slope:.4} x sum{}{}",
             kernel(*kernel_s),
-            parameter_s * 1e12
+            parameters(*parameter_s)
         ),
-        Correction::Ridge { slope, kernel_s, factors, penalty, .. } => format!(
-            "ridge: {constant} + {slope:.4} x sum{}, {} block factor(s), penalty {penalty}",
+        Correction::Ridge { slope, kernel_s, parameter_s, factors, penalty, .. } => format!(
+            "ridge: {constant} + {slope:.4} x sum{}{}, {} block factor(s), penalty {penalty}",
             kernel(*kernel_s),
+            parameters(*parameter_s),
             factors.len()
         ),
         Correction::Bent { base, bend } => format!(
@@ -319,6 +327,8 @@ fn changes(diff: &TableDiff) -> Result<()> {
 
 fn merge(args: &TableMerge, as_json: bool) -> Result<()> {
     check_writable(&args.out)?;
+    check_apart([&args.first, &args.out])?;
+    check_apart([&args.second, &args.out])?;
     let (first, second) = (LatencyTable::load(&args.first)?, LatencyTable::load(&args.second)?);
     if let Some(difference) = first.fingerprint.differs(&second.fingerprint) {
         bail!(
@@ -334,7 +344,7 @@ fn merge(args: &TableMerge, as_json: bool) -> Result<()> {
     merged.save(&args.out)?;
     if as_json {
         let mut result = described(&merged);
-        result["table"] = json!(args.out);
+        result["table"] = json!(args.out.display().to_string());
         return output::json(&result);
     }
     tell(&merged)?;

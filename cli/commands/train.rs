@@ -12,7 +12,7 @@ pub(crate) fn execute(args: &Train, as_json: bool) -> Result<()> {
     let checkpoints = folder.path().join("checkpoints");
     run::train(config, folder, args.accept_noise, &mut Progress::new())?;
     if as_json {
-        return output::json(&json!({ "checkpoints": checkpoints }));
+        return output::json(&json!({ "checkpoints": checkpoints.display().to_string() }));
     }
     output::text(&format!("supernet  {}", checkpoints.display()))
 }

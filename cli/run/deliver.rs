@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use netfit_data::{Dataset, Splits};
 use netfit_export::{ModelInfo, Weights, save_model, to_onnx};
 use netfit_latency_tables::{Hygiene, LatencyTable};
@@ -135,10 +135,12 @@ fn write_model(
             ("space".to_owned(), setting.space.id().to_owned()),
         ],
     };
-    save_model(model, &to_onnx(&network, &Weights::load(weights)?, &info)?)?;
+    // Until it is known to be right, it takes no other's place.
+    let unchecked = model.with_extension("unchecked.onnx");
+    save_model(&unchecked, &to_onnx(&network, &Weights::load(weights)?, &info)?)?;
     let count = COMPARED.min(images.test.len());
     let expected = torch.logits(genotype, weights, count)?;
-    let mut session = Session::open(model, runtime::threads(None))?;
+    let mut session = Session::open(&unchecked, runtime::threads(None))?;
     let found = logits(&mut session, images, &images.test, 0, count)?;
     let difference = expected
         .iter()
@@ -149,9 +151,12 @@ fn write_model(
     if difference.is_nan() || difference > TOLERANCE {
         bail!(
             "`{}`: ONNX Runtime's logits differ from torch's by {difference:.1e}, expected at most {TOLERANCE:.0e}; hint: this is a fault of netfit, please report it with the file",
-            model.display()
+            unchecked.display()
         );
     }
+    std::fs::rename(&unchecked, model).with_context(|| {
+        format!("cannot rename `{}` to `{}`", unchecked.display(), model.display())
+    })?;
     Ok(difference)
 }
 

@@ -22,11 +22,22 @@ impl Folder {
         )
     }
 
+    /// The folder at a path, whatever is there.
+    pub(crate) fn at(path: &Path) -> Self {
+        Self(path.to_path_buf())
+    }
+
     /// Refuses a folder that holds a run of another configuration, if anything came of it.
     pub(crate) fn check(&self, config: &Config) -> Result<()> {
-        if !self.is_bare()? && !Config::load(&self.config())?.same_run(config) {
+        if self.is_bare()? {
+            return Ok(());
+        }
+        let begun = Config::load(&self.config())?;
+        if !begun.same_run(config) {
+            let difference = begun.difference(config).unwrap_or_default();
             bail!(
-                "`{}` holds a run of another configuration; hint: name another folder with --out, or remove it",
+                "`{}` holds a run of another configuration: {difference}; hint: name another folder with --out, or give the \
+                 value that it was begun with",
                 self.0.display()
             );
         }
@@ -79,7 +90,7 @@ impl Folder {
 
     /// A folder in which a run was begun, with its configuration.
     pub(crate) fn existing(path: &Path) -> Result<(Self, Config)> {
-        let folder = Self(path.to_path_buf());
+        let folder = Self::at(path);
         if !folder.config().exists() {
             bail!(
                 "`{}` is not a run folder: it has no netfit.toml; hint: `netfit run` makes one",

@@ -9,7 +9,7 @@ use netfit_profiler::{ProfileOptions, profile, time_networks};
 use netfit_search::Budget;
 use serde::{Deserialize, Serialize};
 
-use super::Setting;
+use super::{Setting, result::Attempt};
 use crate::{
     commands, format,
     progress::Progress,
@@ -30,9 +30,26 @@ pub(crate) struct Limit {
     /// What the search keeps to, where that is less since a network that it had chosen was measured over the budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     aim_s: Option<f64>,
+    /// What was chosen and measured so far.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) attempts: Vec<Attempt>,
 }
 
 impl Limit {
+    /// The run's, where it has one already.
+    pub(crate) fn load(setting: &Setting) -> Result<Option<Self>> {
+        let path = setting.folder.budget();
+        match fs::read_to_string(&path) {
+            Ok(text) => serde_json::from_str(&text).map(Some).map_err(|error| {
+                anyhow!("`{}`: {error}; hint: remove it to set the budget again", path.display())
+            }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => {
+                bail!("cannot read `{}`: {error}; hint: the run's budget is in it", path.display())
+            }
+        }
+    }
+
     /// The latency that predictions have to keep to.
     pub(crate) fn aim_s(&self) -> f64 {
         self.aim_s.unwrap_or(self.seconds)
@@ -97,27 +114,16 @@ pub(crate) fn limit(
     accept_noise: bool,
     progress: &mut Progress,
 ) -> Result<Limit> {
-    let path = setting.folder.budget();
-    let requested: Budget = setting.config.budget.parse()?;
-    match fs::read_to_string(&path) {
-        Ok(text) => {
-            return serde_json::from_str(&text).map_err(|error| {
-                anyhow!("`{}`: {error}; hint: remove it to set the budget again", path.display())
-            });
-        }
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            bail!("cannot read `{}`: {error}; hint: the run's budget is in it", path.display());
-        }
-        Err(_) => {}
+    if let Some(limit) = Limit::load(setting)? {
+        return Ok(limit);
     }
-    let limit = match requested {
-        Budget::Seconds(seconds) => Limit { requested, seconds, full_s: None, aim_s: None },
-        Budget::ShareOfFull(_) => {
-            let full_s = full_network(setting, table, accept_noise, progress)?;
-            let seconds = requested.resolve(full_s)?;
-            Limit { requested, seconds, full_s: Some(full_s), aim_s: None }
-        }
+    let requested: Budget = setting.config.budget.parse()?;
+    let full_s = match requested {
+        Budget::Seconds(_) => None,
+        Budget::ShareOfFull(_) => Some(full_network(setting, table, accept_noise, progress)?),
     };
+    let seconds = requested.resolve(full_s.unwrap_or(f64::NAN))?;
+    let limit = Limit { requested, seconds, full_s, aim_s: None, attempts: Vec::new() };
     // An impossible budget ends here, before anything is trained.
     let (found, need) = (within(setting, table, limit.seconds)?, need(setting));
     if found < need {

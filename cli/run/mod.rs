@@ -10,17 +10,18 @@ mod setting;
 use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 
 use anyhow::{Result, bail};
+use netfit_latency_tables::{Hygiene, LatencyTable};
 use netfit_search::Budget;
 
 pub(crate) use self::result::{BudgetResult, Candidate, RunResult};
 pub(crate) use self::{
     deliver::export,
     folder::Folder,
+    latency::Limit,
     methods::{Method, describe},
     setting::Setting,
 };
 use self::{
-    latency::Limit,
     methods::{Choice, Work, search_architecture},
     result::{Attempt, FORMAT},
 };
@@ -64,35 +65,8 @@ fn run(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result
     let mut limit = latency::limit(setting, &table, accept_noise, progress)?;
     clock.lap("profile");
 
-    let (method, mut torch) = (setting.config.method, setting.torch()?);
-    let mut attempts = Vec::new();
-    let (mut choice, difference, hygiene) = loop {
-        let (table, limit_of) = (&table, &limit);
-        let (progress, clock) = (&mut *progress, &mut clock);
-        let mut work = Work { setting, table, limit: limit_of, torch, progress, clock };
-        let mut choice = method.choose(&mut work)?;
-        torch = work.torch;
-        let (progress, clock) = (work.progress, work.clock);
-        let (difference, hygiene) =
-            deliver::deliver(setting, table, &mut torch, &mut choice, accept_noise, progress)?;
-        clock.lap("deliver");
-        attempts.push(Attempt::of(&choice.chosen, limit.aim_s()));
-        let over = choice.chosen.latency_measured_s.filter(|measured| *measured > limit.seconds);
-        let next = match over {
-            Some(measured_s) if method.searches_again() && attempts.len() < ATTEMPTS => {
-                latency::tighten(setting, table, &limit, measured_s)?
-            }
-            _ => None,
-        };
-        let Some(next) = next else { break (choice, difference, hygiene) };
-        progress.line(&format!(
-            "measured {}, over the budget of {}: searching below {}",
-            over.map_or_else(String::new, format::seconds),
-            format::seconds(limit.seconds),
-            format::seconds(next.aim_s())
-        ));
-        limit = next;
-    };
+    let Delivered { mut choice, difference, hygiene } =
+        choose_within(setting, &table, &mut limit, accept_noise, progress, &mut clock)?;
     deliver::test(setting, &mut choice, progress)?;
     clock.lap("test");
 
@@ -109,12 +83,12 @@ fn run(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result
         budgets: vec![budget(setting, &limit)],
         devices: vec![table.fingerprint.clone()],
         model: "model.onnx".to_owned(),
-        method,
+        method: setting.config.method,
         supernet_evaluations,
         logits_max_difference: difference,
         test_images: setting.images.test.len(),
         test_hash: Some(setting.images.test.hash()),
-        attempts,
+        attempts: limit.attempts,
         hygiene,
         seconds: clock.laps,
         validation: table.validation,
@@ -127,6 +101,50 @@ fn run(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result
     };
     result.save(&setting.folder.result())?;
     Ok(result)
+}
+
+/// What was chosen, exported and measured.
+struct Delivered {
+    choice: Choice,
+    /// The largest between two runtimes' logits.
+    difference: f64,
+    hygiene: Hygiene,
+}
+
+/// Chooses, exports and measures until the budget holds, or nothing faster can be chosen.
+fn choose_within(
+    setting: &Setting,
+    table: &LatencyTable,
+    limit: &mut Limit,
+    accept_noise: bool,
+    progress: &mut Progress,
+    clock: &mut Clock,
+) -> Result<Delivered> {
+    let (method, mut torch) = (setting.config.method, setting.torch()?);
+    loop {
+        let mut work = Work { setting, table, limit, torch, progress, clock };
+        let mut choice = method.choose(&mut work)?;
+        torch = work.torch;
+        let (difference, hygiene) =
+            deliver::deliver(setting, table, &mut torch, &mut choice, accept_noise, progress)?;
+        clock.lap("deliver");
+        limit.attempts.push(Attempt::of(&choice.chosen, limit.aim_s()));
+        let over = choice.chosen.latency_measured_s.filter(|measured| *measured > limit.seconds);
+        let again = method.searches_again() && limit.attempts.len() < ATTEMPTS;
+        let Some(measured_s) = over.filter(|_| again) else {
+            return Ok(Delivered { choice, difference, hygiene });
+        };
+        let Some(next) = latency::tighten(setting, table, limit, measured_s)? else {
+            return Ok(Delivered { choice, difference, hygiene });
+        };
+        progress.line(&format!(
+            "measured {}, over the budget of {}: searching below {}",
+            format::seconds(measured_s),
+            format::seconds(limit.seconds),
+            format::seconds(next.aim_s())
+        ));
+        *limit = next;
+    }
 }
 
 /// `netfit train`: what the method trains before any network is chosen; with a latency table, where it needs one.

@@ -42,6 +42,15 @@ impl Setting {
         Self::new(config, folder)
     }
 
+    /// A configuration whose networks are trained beside its run, where it has one: nobody else is at work there.
+    pub(crate) fn beside(config: Config, folder: Folder) -> Result<Self> {
+        let mut setting = Self::new(config, folder)?;
+        if setting.folder.config().exists() {
+            setting.lock = Some(setting.folder.lock()?);
+        }
+        Ok(setting)
+    }
+
     /// The same, with libtorch elsewhere.
     pub(crate) fn training_on(mut self, device: &TrainDevice) -> Self {
         device.apply(&mut self.config);

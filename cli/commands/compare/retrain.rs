@@ -6,7 +6,8 @@ use anyhow::{Result, bail};
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::{Accuracy as _, TableLatency};
 use netfit_search::{
-    CompareOptions, Estimate, Evaluated, Journal, ScratchAccuracy, SupernetAccuracy, job::Scratch,
+    CompareOptions, Estimate, Evaluated, Journal, ScratchAccuracy, SupernetAccuracy, feasible,
+    job::Scratch,
 };
 use netfit_spaces::{Genotype, Random};
 use serde::Serialize;
@@ -16,7 +17,7 @@ use crate::{
     args::Compare,
     format, output,
     progress::Progress,
-    run::{Setting, describe},
+    run::{Limit, Setting, describe},
 };
 
 /// Two rankings of the same networks.
@@ -44,9 +45,10 @@ pub(super) fn execute(run: &Path, count: usize, args: &Compare, as_json: bool) -
     let setting = Setting::existing(run)?.training_on(&args.training);
     let scratch: Scratch = args.scratch.clone().into();
     let mut journal = Journal::open(&setting.folder.journal(), &setting.space)?;
-    let networks = sample(&setting, &journal, count)?;
     let table = LatencyTable::load(&setting.folder.table())?;
-    let latency = TableLatency::new(&setting.space, &table)?;
+    let percentile = setting.config.percentile;
+    let latency = TableLatency::at_percentile(&setting.space, &table, percentile)?;
+    let networks = sample(&setting, &latency, &journal, count)?;
     let protocol = setting.protocol(&scratch);
     let mut torch = setting.torch()?;
     let mut progress = Progress::new();
@@ -93,12 +95,24 @@ fn score(
 
 /// Random ones of those that the supernet has evaluated: a search's finalists are alike, and ranking them is another
 /// question.
-fn sample(setting: &Setting, journal: &Journal, count: usize) -> Result<Vec<(Genotype, f64)>> {
-    let evaluated = journal.records().iter().filter(|r| r.source == SupernetAccuracy::SOURCE);
-    let mut known: Vec<(Genotype, f64)> = evaluated
-        .map(|record| (record.network.genotype.clone(), record.network.accuracy))
+fn sample(
+    setting: &Setting,
+    latency: &TableLatency,
+    journal: &Journal,
+    count: usize,
+) -> Result<Vec<(Genotype, f64)>> {
+    let (config, limit) = (&setting.config, Limit::load(setting)?);
+    let drawn = limit.map_or_else(
+        || Ok(Vec::new()),
+        |limit| {
+            feasible(&setting.space, latency, limit.seconds, config.search.samples, config.seed)
+        },
+    )?;
+    let accuracy = |genotype: &Genotype| journal.known(SupernetAccuracy::SOURCE, genotype);
+    let mut known: Vec<(Genotype, f64)> = drawn
+        .into_iter()
+        .filter_map(|genotype| accuracy(&genotype).map(|accuracy| (genotype, accuracy)))
         .collect();
-    known.truncate(setting.config.search.samples);
     if known.len() < count {
         bail!(
             "`{}`: its supernet has evaluated {} random subnets, expected at least {count}; hint: `netfit run` with method \"ofa\" evaluates [search] `samples` of them",

@@ -72,8 +72,14 @@ pub(crate) struct Finished {
 
 pub(super) fn execute(folders: &[PathBuf], plot: Option<&PathBuf>, as_json: bool) -> Result<()> {
     let mut runs = Vec::new();
-    for folder in folders {
-        runs.push(load(folder)?);
+    for path in folders {
+        if let Some(plot) = plot.filter(|plot| Folder::at(path).owns(plot)) {
+            bail!(
+                "`{}` is a file of the run itself; hint: name another with --plot",
+                plot.display()
+            );
+        }
+        runs.push(load(path)?);
     }
     let result = beside(&runs)?;
     if let Some(path) = plot {
@@ -130,11 +136,12 @@ fn check(first: &Loaded, other: &Loaded) -> Result<()> {
     let ((a, at), (b, other_at)) = (first.budget()?, other.budget()?);
     if (a / b - 1.0).abs() > SAME || (at - other_at).abs() > f64::EPSILON {
         bail!(
-            "`{ours}` had {}{} and `{theirs}` {}{}, expected one budget; hint: netfit run CONFIG --budget {:.0}us",
+            "`{ours}` had {}{} and `{theirs}` {}{}, expected one budget; hint: netfit run CONFIG --budget {}us",
             format::seconds(a),
             format::at(at),
             format::seconds(b),
             format::at(other_at),
+            // All digits: a budget that is rounded is another one.
             a * 1e6
         );
     }
