@@ -1,5 +1,7 @@
 //! Numbers for people. Files and JSON keep seconds and fractions.
 
+use netfit_latency_tables::Estimate;
+
 /// A time with the unit that suits it: `412 us`, `3.21 ms`, `1.50 s`, `4 min 05 s`.
 pub(crate) fn seconds(seconds: f64) -> String {
     match seconds {
@@ -35,6 +37,19 @@ pub(crate) fn at(percentile: f64) -> String {
     if is_median(percentile) { String::new() } else { format!(" at p{percentile}") }
 }
 
+/// ` (LOW to HIGH)`, of numbers that are multiplied by `factor`; nothing where there is no interval.
+pub(crate) fn range(estimate: &Estimate, factor: f64, decimals: usize) -> String {
+    let shown = |[low, high]: [f64; 2]| {
+        format!(" ({:.decimals$} to {:.decimals$})", factor * low, factor * high)
+    };
+    estimate.interval.map_or_else(String::new, shown)
+}
+
+/// `VALUE (LOW to HIGH)`, as [`range`] shows the interval.
+pub(crate) fn estimate(estimate: &Estimate, factor: f64, decimals: usize) -> String {
+    format!("{:.decimals$}{}", factor * estimate.value, range(estimate, factor, decimals))
+}
+
 fn is_median(percentile: f64) -> bool {
     (percentile - 50.0).abs() < 1e-9
 }
@@ -50,6 +65,13 @@ mod tests {
         {
             assert_eq!(seconds(s), text);
         }
+    }
+
+    #[test]
+    fn estimates_have_their_interval_if_there_is_one() {
+        let of = |interval| Estimate { value: 0.934, interval };
+        assert_eq!(estimate(&of(None), 100.0, 1), "93.4");
+        assert_eq!(estimate(&of(Some([0.93, 0.9377])), 100.0, 1), "93.4 (93.0 to 93.8)");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Spaces against published counts.
 
-use netfit_spaces::{Random, Space};
+use netfit_spaces::{Block, Random, Space};
 
 /// Parameters and multiply-adds of all 6,561 networks of the published benchmark.
 #[test]
@@ -157,11 +157,30 @@ fn wrong_stages_of_alike_layers_say_what_is_wrong() {
         ("depth = [1, 2, 3]", "depth = [1]", "a `depth` above 1"),
         ("depth = [1, 2, 3]", "depth = [1, 2, 3]\nkernel = [3]", "either `alike`, or"),
         ("kernel = [3, 5]", "kernel = [3, 4]", "odd number"),
+        ("\"conv relu6\"", "\"conv relu6\", \"conv  relu6\"", "`conv  relu6` twice"),
     ] {
         let changed = Space::from_toml("mine.toml", &text.replacen(from, to, 1));
         let message = changed.unwrap_err().to_string();
         assert!(message.contains(reason) && message.contains("stage 1"), "{to}: {message}");
     }
+}
+
+/// Every limit by itself is kept; nothing of such a size is built.
+#[test]
+fn spaces_beyond_all_machines_are_refused() {
+    let mut spec = Space::preset("mnasnet-28").unwrap().spec().clone();
+    let alike = spec.stages[0].alike.as_mut().unwrap();
+    alike.filters = (1..=36).map(f64::from).collect();
+    alike.kernel = (0..36).map(|half| 2 * half + 1).collect();
+    let message = Space::new(spec).unwrap_err().to_string();
+    assert!(message.contains("of at most 100000, found "), "{message}");
+    let mut spec = Space::preset("ofa-mbv3").unwrap().spec().clone();
+    spec.resolutions = vec![224, 1 << 40];
+    let message = Space::new(spec).unwrap_err().to_string();
+    assert!(message.contains("`resolutions` from 1 to 1,048,576, found [224, "), "{message}");
+    let line = "conv k3 s1 65536x1048576x1048576 -> 65536x1048576x1048576";
+    let message = line.parse::<Block>().unwrap_err().to_string();
+    assert!(message.contains("of at most 134,217,728 numbers"), "{message}");
 }
 
 #[test]

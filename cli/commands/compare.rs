@@ -7,11 +7,9 @@ mod runs;
 use std::{path::Path, time::Instant};
 
 use anyhow::{Result, bail};
-use netfit_latency_tables::LatencyTable;
+use netfit_latency_tables::{Estimate, LatencyTable};
 use netfit_predictors::{Accuracy, CsvAccuracy, Predictor, TableLatency};
-use netfit_search::{
-    Budget, CompareOptions, Comparison, ComparisonResult, Estimate, Outcome, SearchOptions,
-};
+use netfit_search::{Budget, CompareOptions, Comparison, ComparisonResult, Outcome, SearchOptions};
 use netfit_spaces::{Genotype, Space};
 use serde::Serialize;
 
@@ -165,10 +163,10 @@ fn print(result: &ComparisonResult, percentile: f64) -> Result<()> {
 
 fn row(outcome: &Outcome, note: Option<&str>) -> Vec<String> {
     let missing = || "-".to_owned();
-    let points =
-        |estimate: &Estimate| format!("{:.3}{}", 100.0 * estimate.value, range(estimate, 100.0, 3));
-    let improvement =
-        |estimate: &Estimate| format!("{:+.3} %{}", estimate.value, range(estimate, 1.0, 3));
+    let points = |estimate: &Estimate| format::estimate(estimate, 100.0, 3);
+    let improvement = |estimate: &Estimate| {
+        format!("{:+.3} %{}", estimate.value, format::range(estimate, 1.0, 3))
+    };
     let near = match outcome.evaluations_to_near {
         Some(evaluations) => format!("{evaluations} ({:.0} %)", 100.0 * outcome.share_near),
         None => format!("- ({:.0} %)", 100.0 * outcome.share_near),
@@ -181,7 +179,11 @@ fn row(outcome: &Outcome, note: Option<&str>) -> Vec<String> {
     vec![
         outcome.name.clone(),
         outcome.evaluations.to_string(),
-        format!("{:.2} %{}", 100.0 * outcome.accuracy.value, range(&outcome.accuracy, 100.0, 2)),
+        format!(
+            "{:.2} %{}",
+            100.0 * outcome.accuracy.value,
+            format::range(&outcome.accuracy, 100.0, 2)
+        ),
         outcome.regret.as_ref().map_or_else(missing, points),
         near,
         outcome.hypervolume.map_or_else(missing, |share| format!("{share:.4}")),
@@ -189,12 +191,4 @@ fn row(outcome: &Outcome, note: Option<&str>) -> Vec<String> {
         outcome.relative_improvement.as_ref().map_or_else(missing, improvement),
         verdict,
     ]
-}
-
-/// ` (LOW to HIGH)`; nothing where there is no interval.
-fn range(estimate: &Estimate, factor: f64, decimals: usize) -> String {
-    let show = |[low, high]: [f64; 2]| {
-        format!(" ({:.decimals$} to {:.decimals$})", factor * low, factor * high)
-    };
-    estimate.interval.map_or_else(String::new, show)
 }

@@ -3,10 +3,10 @@
 use std::{collections::BTreeMap, path::Path, time::Instant};
 
 use anyhow::{Result, anyhow, bail};
-use netfit_latency_tables::LatencyTable;
+use netfit_latency_tables::{Estimate, LatencyTable};
 use netfit_predictors::{
-    Cost, CsvAccuracy, Estimate, EvaluateOptions, LatencyModel as _, Predictor, PredictorOptions,
-    Scores, SizeScores, TableLatency, evaluate,
+    Cost, CsvAccuracy, EvaluateOptions, LatencyModel as _, Predictor, PredictorOptions, Scores,
+    SizeScores, TableLatency, evaluate,
 };
 use netfit_search::{Journal, Record};
 use netfit_spaces::{Genotype, Space};
@@ -157,27 +157,19 @@ fn costs(space: &Space, known: &[(Genotype, f64)], table: Option<&Path>) -> Resu
 }
 
 fn row(size: usize, scores: &Scores) -> Vec<String> {
-    let points = |estimate: &Estimate| shown(estimate, 100.0, 3);
+    let points = |estimate: &Estimate| format::estimate(estimate, 100.0, 3);
     vec![
         scores.name.clone(),
         size.to_string(),
-        shown(&scores.kendall_tau, 1.0, 3),
-        shown(&scores.spearman, 1.0, 3),
+        format::estimate(&scores.kendall_tau, 1.0, 3),
+        format::estimate(&scores.spearman, 1.0, 3),
         scores.rmse.as_ref().map_or_else(|| "-".to_owned(), points),
-        shown(&scores.top_overlap, 1.0, 3),
+        format::estimate(&scores.top_overlap, 1.0, 3),
         points(&scores.regret),
     ]
 }
 
 /// `VALUE (LOW to HIGH)`; the value alone where there is no interval.
-fn shown(estimate: &Estimate, factor: f64, decimals: usize) -> String {
-    let number = |value: f64| format!("{:.decimals$}", factor * value);
-    let value = number(estimate.value);
-    estimate.interval.map_or(value.clone(), |[low, high]| {
-        format!("{value} ({} to {})", number(low), number(high))
-    })
-}
-
 impl Known {
     /// The space and the known accuracies of its networks.
     fn load(&self) -> Result<(Space, Vec<(Genotype, f64)>)> {

@@ -63,7 +63,10 @@ pub enum Error {
         found: Vec<usize>,
     },
     /// A tensor whose shape and data disagree.
-    #[error("tensor `{name}`: expected {} numbers for the shape {shape:?}, found {found}", shape.iter().product::<usize>())]
+    #[error(
+        "tensor `{name}`: expected {} numbers for the shape {shape:?}, found {found}; hint: the file was cut off or changed",
+        shape.iter().fold(1, |product: usize, &side| product.saturating_mul(side))
+    )]
     Elements {
         /// The tensor's name.
         name: String,

@@ -66,9 +66,9 @@ impl Columns {
             2 => Correction::Affine(Affine::fit(&self.sums, measured)?),
             _ => linear(&regression::fit(columns, measured)?)?,
         };
-        // A space of one latency has no line to leave points out of.
-        let predicted =
-            leave_one_out(columns, measured).or_else(|| leave_one_out(&[&self.sums], measured))?;
+        // A space of one latency has no line to leave points out of; every other form is judged by itself.
+        let line = || leave_one_out(&[&self.sums], measured).filter(|_| columns.len() == 2);
+        let predicted = leave_one_out(columns, measured).or_else(line)?;
         correction.rises().then_some(Fitted { correction, predicted })
     }
 }

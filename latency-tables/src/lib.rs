@@ -22,6 +22,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod bend;
+mod bootstrap;
 mod calibration;
 mod correction;
 mod csv;
@@ -43,6 +44,7 @@ mod timing;
 mod validation;
 
 pub use bend::Bend;
+pub use bootstrap::{Bootstrap, Estimate};
 pub use calibration::{COVERAGE, Calibration, Candidate, LEAST_NETWORKS};
 pub use correction::{Affine, Correction};
 pub use diff::{BlockDiff, FieldDiff, TableDiff};

@@ -34,7 +34,7 @@ impl LatencyTable {
             calibration_networks.iter().any(|known| known.genotype == timing.genotype)
         });
         calibration_networks = pooled(calibration_networks, both);
-        let sources = self.common_sources(other)?;
+        let sources = self.common_sources(other, scale)?;
         let pairs: Vec<(Network, f64)> = calibration_networks
             .iter()
             .map(|timing| (space.network(&timing.genotype), timing.seconds))
@@ -109,12 +109,13 @@ impl LatencyTable {
         })
     }
 
-    fn common_sources(&self, other: &Self) -> Result<BTreeMap<String, Source>> {
+    /// The sources that both have; the other's times are multiplied by `scale`, as those of its networks are.
+    fn common_sources(&self, other: &Self, scale: f64) -> Result<BTreeMap<String, Source>> {
         let common: BTreeMap<String, Source> = self
             .sources
             .iter()
             .filter_map(|(name, source)| {
-                Some((name.clone(), merged(source, other.sources.get(name)?)))
+                Some((name.clone(), merged(source, &scaled(other.sources.get(name)?, scale))))
             })
             .collect();
         if common.is_empty() {
@@ -171,6 +172,19 @@ fn pooled(mut timings: Vec<NetworkTiming>, more: Vec<NetworkTiming>) -> Vec<Netw
         }
     }
     timings
+}
+
+fn scaled(source: &Source, scale: f64) -> Source {
+    let timing = |timing: &Timing| Timing {
+        median_s: scale * timing.median_s,
+        mean_s: scale * timing.mean_s,
+        mad_s: scale * timing.mad_s,
+        min_s: scale * timing.min_s,
+        samples: timing.samples,
+    };
+    let entry = |entry: &Entry| Entry { timing: timing(&entry.timing), kernels: entry.kernels };
+    let entries = source.entries.iter().map(|(line, found)| (line.clone(), entry(found))).collect();
+    Source { entries, overhead: timing(&source.overhead) }
 }
 
 fn merged(a: &Source, b: &Source) -> Source {
@@ -230,15 +244,15 @@ mod tests {
     }
 
     #[test]
-    fn networks_are_pooled_in_the_first_tables_seconds() {
+    fn networks_and_blocks_are_pooled_in_the_first_tables_seconds() {
         let a = validated(table(), 20);
         // On a machine of half the speed everything takes twice as long, the reference too.
         let mut b = validated(table_of(1, 2e-4), 19);
         b.hygiene = Hygiene { verdict: Verdict::NoiseAccepted, ..b.hygiene };
         let merged = a.merge(&b, &space()).unwrap();
         let Correction::Affine(line) = merged.calibration.correction else { panic!() };
-        // Block times are the mean of 1 and 2 units, the latencies those of the first machine: 1e-5 + 2 units.
-        assert!((line.slope - 4.0 / 3.0).abs() < 1e-9, "{line:?}");
+        // Both are those of the first machine: blocks of 1 unit, latencies of 1e-5 + 2 units.
+        assert!((line.slope - 2.0).abs() < 1e-9, "{line:?}");
         assert!((line.intercept_s - 1e-5).abs() < 1e-14, "{line:?}");
         assert_eq!(merged.calibration_networks.len(), 39);
         let validation = merged.validation.unwrap();

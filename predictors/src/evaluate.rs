@@ -2,7 +2,7 @@
 
 mod metrics;
 
-pub use metrics::{Estimate, Scores};
+pub use metrics::Scores;
 
 use std::time::Instant;
 

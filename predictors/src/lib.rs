@@ -53,7 +53,7 @@ pub use accuracy::Accuracy;
 pub use block_latency::{BlockErrors, BlockLatency, GroupError};
 pub use error::{Error, Result};
 pub use evaluate::{
-    Cost, Estimate, EvaluateOptions, Evaluation, Scores, SizeScores, cross_validate, evaluate,
+    Cost, EvaluateOptions, Evaluation, Scores, SizeScores, cross_validate, evaluate,
 };
 pub use forest::ForestOptions;
 pub use kernel_regression::KernelOptions;

@@ -1,10 +1,8 @@
 //! Strategies side by side at equal cost.
 
-mod bootstrap;
 mod outcome;
 mod truth;
 
-pub use bootstrap::Estimate;
 pub use outcome::{CompareRun, ComparisonResult, Outcome, Reference, Verdict};
 pub use truth::Truth;
 

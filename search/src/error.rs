@@ -82,7 +82,7 @@ pub enum Error {
         reason: String,
     },
     /// A search of no evaluations.
-    #[error("expected at least one evaluation, found {0}")]
+    #[error("expected at least one evaluation, found {0}; hint: 1,000 are usual")]
     Evaluations(usize),
     /// A comparison that cannot be made.
     #[error("comparison: {0}")]

@@ -77,8 +77,7 @@ mod torch;
 
 pub use budget::{Budget, Duration};
 pub use compare::{
-    CompareOptions, CompareRun, Comparison, ComparisonResult, Estimate, Outcome, Reference, Truth,
-    Verdict,
+    CompareOptions, CompareRun, Comparison, ComparisonResult, Outcome, Reference, Truth, Verdict,
 };
 pub use error::{Error, Result};
 pub use journal::{Journal, Record};

@@ -6,6 +6,9 @@ use crate::{
     stage::{LayerChoices, Stage, add_choice, ascending},
 };
 
+/// Layers that a stage may have in all.
+const MOST_BUILT: usize = 100_000;
+
 impl Stage {
     /// A stage of which `alike` says the choices.
     pub(crate) fn alike(
@@ -73,6 +76,15 @@ fn options(spec: &StageSpec, alike: &AlikeSpec) -> Result<Vec<Template>, String>
     }
     if !ascending(&alike.kernel) || alike.ops.is_empty() || !growing(&alike.squeeze) {
         return Err("expected `ops`, and ascending `kernel` sides and `squeeze` ratios".into());
+    }
+    let counts = [alike.ops.len(), alike.kernel.len(), alike.squeeze.len(), skips.len()];
+    let widths = alike.filters.len();
+    // Each is built between any two widths, once, when the space is read.
+    let built = counts.into_iter().chain([widths, widths]).fold(1, usize::saturating_mul);
+    if built > MOST_BUILT {
+        return Err(format!(
+            "expected `ops` x `kernel` x `squeeze` x `skip` x `filters`^2 of at most {MOST_BUILT}, found {built}"
+        ));
     }
     let mut options: Vec<Template> = Vec::new();
     for op in &alike.ops {

@@ -3,16 +3,14 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
-use netfit_latency_tables::LatencyTable;
+use netfit_latency_tables::{Estimate, LatencyTable};
 use netfit_predictors::{Accuracy as _, TableLatency};
 use netfit_search::{
-    CompareOptions, Estimate, Evaluated, Journal, ScratchAccuracy, SupernetAccuracy, feasible,
-    job::Scratch,
+    CompareOptions, Evaluated, Journal, ScratchAccuracy, SupernetAccuracy, feasible, job::Scratch,
 };
 use netfit_spaces::{Genotype, Random};
 use serde::Serialize;
 
-use super::range;
 use crate::{
     args::Compare,
     format, output,
@@ -142,7 +140,7 @@ fn print(result: &Agreement) -> Result<()> {
     output::text(&format!(
         "Kendall tau {:.2}{} on held-out images, {} networks of {} epochs each (protocol {}); the range is a 95 % bootstrap interval",
         result.kendall_tau.value,
-        range(&result.kendall_tau, 1.0, 2),
+        format::range(&result.kendall_tau, 1.0, 2),
         result.networks.len(),
         result.scratch.epochs,
         result.protocol

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use netfit_search::{CompareOptions, Estimate, Verdict};
+use netfit_latency_tables::Estimate;
+use netfit_search::{CompareOptions, Verdict};
 use serde::Serialize;
 
-use super::range;
 use crate::{
     config::Config,
     format, output, plots,
@@ -293,10 +293,14 @@ fn row(method: &MethodResult) -> Vec<String> {
         method.runs.len().to_string(),
         format::seconds(method.latency_s),
         format::percent(Some(method.latency_gap)),
-        format!("{:.2} %{}", 100.0 * method.accuracy.value, range(&method.accuracy, 100.0, 2)),
+        format!(
+            "{:.2} %{}",
+            100.0 * method.accuracy.value,
+            format::range(&method.accuracy, 100.0, 2)
+        ),
         format::percent(Some(method.random_equal_latency)),
         format::percent(Some(method.random_search)),
-        format!("{:+.2} %{}", over.value, range(over, 1.0, 2)),
+        format!("{:+.2} %{}", over.value, format::range(over, 1.0, 2)),
         verdict,
     ]
 }

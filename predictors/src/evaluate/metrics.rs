@@ -1,19 +1,9 @@
 //! What is counted of a ranking, and its mean over splits.
 
-use netfit_latency_tables::{kendall_tau, quantile, spearman};
-use netfit_spaces::Random;
+use netfit_latency_tables::{Bootstrap, Estimate, kendall_tau, spearman};
 use serde::Serialize;
 
 use super::EvaluateOptions;
-
-/// A mean over splits.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Estimate {
-    /// The mean.
-    pub value: f64,
-    /// Its bootstrap interval over splits; none for a single one.
-    pub interval: Option<[f64; 2]>,
-}
 
 /// What a predictor or a cost is worth at one training size: means over splits, each judged on the networks that were
 /// not trained on.
@@ -37,9 +27,12 @@ pub struct Scores {
 
 impl Scores {
     pub(super) fn of(name: String, repeats: &[&Judged], options: &EvaluateOptions) -> Self {
+        let EvaluateOptions { resamples, level, seed, .. } = *options;
+        let bootstrap = Bootstrap::new(repeats.len(), resamples, level, seed);
         let mean = |value: fn(&Judged) -> f64| {
-            let values: Vec<f64> = repeats.iter().map(|judged| value(judged)).collect();
-            Estimate::of(&values, options)
+            bootstrap.estimate(|places| {
+                places.iter().map(|&place| value(repeats[place])).sum::<f64>() / places.len() as f64
+            })
         };
         let fitted = repeats.iter().all(|judged| judged.seconds.is_some());
         Self {
@@ -51,27 +44,6 @@ impl Scores {
             regret: mean(|judged| judged.regret),
             fit_seconds: fitted.then(|| mean(|judged| judged.seconds.unwrap_or(f64::NAN)).value),
         }
-    }
-}
-
-impl Estimate {
-    fn of(values: &[f64], options: &EvaluateOptions) -> Self {
-        let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
-        let value = mean(values);
-        if values.len() < 2 {
-            return Self { value, interval: None };
-        }
-        let mut random = Random::new(options.seed, "predictor/bootstrap");
-        let mut drawn = vec![0.0; values.len()];
-        let mut resample = |_| {
-            for slot in &mut drawn {
-                *slot = values[random.below(values.len())];
-            }
-            mean(&drawn)
-        };
-        let means: Vec<f64> = (0..options.resamples).map(&mut resample).collect();
-        let tail = 0.5 * (1.0 - options.level);
-        Self { value, interval: Some([quantile(&means, tail), quantile(&means, 1.0 - tail)]) }
     }
 }
 
@@ -136,10 +108,17 @@ mod tests {
     #[test]
     fn intervals_hold_the_mean_and_a_single_split_has_none() {
         let options = EvaluateOptions::default();
-        let estimate = Estimate::of(&[0.1, 0.2, 0.3, 0.4], &options);
-        let [low, high] = estimate.interval.unwrap_or_default();
-        assert!((estimate.value - 0.25).abs() < 1e-12);
-        assert!(low > 0.1 && low < 0.22 && high > 0.28 && high < 0.4, "{low} {high}");
-        assert_eq!(Estimate::of(&[0.1], &options).interval, None);
+        let judged: Vec<Judged> = [0.1, 0.2, 0.3, 0.4]
+            .map(|rmse| Judged { rmse, ..Judged::predictor(&[0.1], &[0.1], 1, 0.0) })
+            .into();
+        let scores = |judged: &[Judged]| {
+            let repeats: Vec<&Judged> = judged.iter().collect();
+            Scores::of("any".into(), &repeats, &options).rmse
+        };
+        let estimate = scores(&judged);
+        let [low, high] = estimate.and_then(|estimate| estimate.interval).unwrap_or_default();
+        assert!(estimate.is_some_and(|estimate| (estimate.value - 0.25).abs() < 1e-12));
+        assert!((0.1..0.22).contains(&low) && high > 0.28 && high <= 0.4, "{low} {high}");
+        assert_eq!(scores(&judged[..1]).map(|estimate| estimate.interval), Some(None));
     }
 }

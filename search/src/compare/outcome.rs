@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use netfit_latency_tables::{median, quantile};
+use netfit_latency_tables::{Bootstrap, Estimate, median, quantile};
 use serde::{Serialize, Serializer};
 
-use super::{BASELINE, CompareOptions, Contender, Estimate, Truth, bootstrap::Bootstrap};
+use super::{BASELINE, CompareOptions, Contender, Truth};
 use crate::{Ended, Evaluated, SearchResult, hypervolume};
 
 /// Differences of accuracy below this are rounding.

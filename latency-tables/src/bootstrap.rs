@@ -1,27 +1,28 @@
-//! Bootstrap intervals over seeds.
+//! Bootstrap intervals of few values: over seeds, splits or networks.
 
 use std::f64::consts::{FRAC_2_PI, TAU};
 
-use netfit_latency_tables::{kendall_tau, quantile};
 use netfit_spaces::Random;
 use serde::Serialize;
+
+use crate::{kendall_tau, quantile};
 
 /// Standard deviations beyond which a normal tail is 0 in 64 bits.
 const FAR: f64 = 30.0;
 /// Resamples of an estimate by itself.
 const RESAMPLES: usize = 10_000;
 
-/// A statistic of the seeds, and the interval that resampling them gives.
+/// A statistic of samples, and the interval that resampling them gives.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Estimate {
-    /// The statistic of all seeds.
+    /// The statistic of all samples.
     pub value: f64,
-    /// Its bootstrap interval; none of a single seed.
+    /// Its bootstrap interval; none of a single sample.
     pub interval: Option<[f64; 2]>,
 }
 
 impl Estimate {
-    /// The mean of independent values, one for each seed; `level` is its interval's coverage, above 0 and below 1.
+    /// The mean of independent values; `level` is its interval's coverage, above 0 and below 1.
     ///
     /// Not a number where there are no values.
     pub fn mean(values: &[f64], level: f64) -> Self {
@@ -43,46 +44,47 @@ impl Estimate {
     }
 }
 
-/// Seeds drawn with replacement, once: every statistic is taken of the same draws, so strategies stay paired by seed.
+/// Samples drawn with replacement, once: every statistic is taken of the same draws, so what is paired by sample stays so.
 ///
-/// The plain percentile interval of few seeds is too narrow. Its tails are therefore taken at
+/// The plain percentile interval of few samples is too narrow. Its tails are therefore taken at
 /// `normal(-sqrt(n / (n - 1)) t)`, with `t` the quantile of Student's distribution of `n - 1` degrees of freedom, which
 /// makes it as wide as Student's interval where the statistic is normal (the expanded percentile interval of Hesterberg,
 /// "What Teachers Should Know About the Bootstrap", 2015).
-pub(super) struct Bootstrap {
-    /// Places of seeds, `seeds` for each resample.
+#[derive(Clone, Debug)]
+pub struct Bootstrap {
+    /// Places of samples, `samples` for each resample.
     draws: Vec<usize>,
-    seeds: usize,
+    samples: usize,
     /// What lies beyond either end.
     tail: f64,
 }
 
 impl Bootstrap {
-    /// `level` is the coverage, above 0 and below 1.
-    pub(super) fn new(seeds: usize, resamples: usize, level: f64, seed: u64) -> Self {
+    /// `level` is the coverage, above 0 and below 1; the draws follow from `seed`.
+    pub fn new(samples: usize, resamples: usize, level: f64, seed: u64) -> Self {
         let mut random = Random::new(seed, "compare/bootstrap");
-        let draws = (0..seeds * resamples).map(|_| random.below(seeds)).collect();
-        Self { draws, seeds, tail: expanded_tail(level, seeds) }
+        let draws = (0..samples * resamples).map(|_| random.below(samples)).collect();
+        Self { draws, samples, tail: expanded_tail(level, samples) }
     }
 
-    /// `statistic` of all seeds, given their places, and its interval.
-    pub(super) fn estimate(&self, statistic: impl Fn(&[usize]) -> f64) -> Estimate {
-        let all: Vec<usize> = (0..self.seeds).collect();
-        let interval = (self.seeds > 1).then(|| {
-            let drawn: Vec<f64> = self.draws.chunks(self.seeds).map(&statistic).collect();
+    /// `statistic` of all samples, given their places, and its interval.
+    pub fn estimate(&self, statistic: impl Fn(&[usize]) -> f64) -> Estimate {
+        let all: Vec<usize> = (0..self.samples).collect();
+        let interval = (self.samples > 1).then(|| {
+            let drawn: Vec<f64> = self.draws.chunks(self.samples).map(&statistic).collect();
             [self.tail, 1.0 - self.tail].map(|share| quantile(&drawn, share))
         });
         Estimate { value: statistic(&all), interval }
     }
 }
 
-/// The share beyond either end of an interval of `seeds` samples.
-fn expanded_tail(level: f64, seeds: usize) -> f64 {
-    if seeds < 2 {
+/// The share beyond either end of an interval of so many samples.
+fn expanded_tail(level: f64, samples: usize) -> f64 {
+    if samples < 2 {
         return 0.0;
     }
-    let freedom = seeds - 1;
-    normal_beyond(student(level, freedom) * (seeds as f64 / freedom as f64).sqrt())
+    let freedom = samples - 1;
+    normal_beyond(student(level, freedom) * (samples as f64 / freedom as f64).sqrt())
 }
 
 /// The `t` with a share `level` of Student's distribution between `-t` and `t`.
