@@ -8,6 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 use atomic_write_file::AtomicWriteFile;
 use netfit_profiler::{CudaDevice, Device, OrtDevice};
+use netfit_spaces::Space;
 
 use crate::device::{DeviceSpec, Measures};
 
@@ -51,7 +52,7 @@ pub(crate) fn check_apart<P: AsRef<Path>>(files: impl IntoIterator<Item = P>) ->
     let mut known = Vec::new();
     for file in files {
         let file = file.as_ref();
-        let whole = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+        let whole = whole(file);
         if known.contains(&whole) {
             bail!(
                 "`{}` is named for two files; hint: what is written last would replace the other",
@@ -61,6 +62,20 @@ pub(crate) fn check_apart<P: AsRef<Path>>(files: impl IntoIterator<Item = P>) ->
         known.push(whole);
     }
     Ok(())
+}
+
+/// A path from the root on, its folder's links followed.
+pub(crate) fn whole(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    match (absolute.parent().and_then(|folder| folder.canonicalize().ok()), absolute.file_name()) {
+        (Some(folder), Some(name)) => folder.join(name),
+        _ => absolute,
+    }
+}
+
+/// The file of a space, if it is one.
+pub(crate) fn space_file(name: &str) -> Option<&Path> {
+    Space::is_file(name).then_some(Path::new(name))
 }
 
 /// The file that a source of accuracies is read from, if it is one: `csv:FILE,...`, `predictor:FILE`, `journal:FILE,...`.

@@ -205,6 +205,12 @@ fn a_folder_whose_run_came_to_nothing_takes_another() {
     fs::write(out.join("table.json"), "worth keeping").unwrap();
     assert!(run("3ms").contains("threads"), "the last configuration goes on");
     assert!(run("2ms").contains("another configuration"));
+    // One that a person wrote is never replaced.
+    let config = configure(folder.path(), "2ms", "");
+    let written = fs::read_to_string(&config).unwrap();
+    let message = advice(&["run", &config, "--out", text(folder.path()), "--budget", "3ms"]);
+    assert!(message.contains("configuration: `budget` is \"2ms\" and \"3ms\""), "{message}");
+    assert_eq!(fs::read_to_string(&config).unwrap(), written);
 }
 
 /// Status 2 is kept for a missed budget.

@@ -75,13 +75,18 @@ fn a_sweep_checks_every_file_before_it_measures() {
 #[test]
 fn gpus_are_listed_with_what_the_driver_tells_and_why_they_cannot_be_used() {
     let folder = tempfile::tempdir().unwrap();
-    let compiled = std::process::Command::new(std::env::var("CXX").unwrap_or("c++".to_owned()))
+    let compiled = std::process::Command::new("c++")
         .args(["-shared", "-fPIC", "-o", text(&folder.path().join("libnvidia-ml.so.1"))])
         .arg("profiler/src/gpu/stand_in.cpp")
         .status();
     assert!(compiled.unwrap().success());
     let mut devices = netfit(&["devices", "--json"]);
-    devices.env("LD_LIBRARY_PATH", folder.path()).env_remove("CUDA_VISIBLE_DEVICES");
+    let mut libraries = folder.path().as_os_str().to_owned();
+    if let Some(others) = std::env::var_os("LD_LIBRARY_PATH") {
+        libraries.push(":");
+        libraries.push(others);
+    }
+    devices.env("LD_LIBRARY_PATH", libraries).env_remove("CUDA_VISIBLE_DEVICES");
     let listed: Value = serde_json::from_slice(&devices.output().unwrap().stdout).unwrap();
     let listed = listed["devices"].as_array().unwrap();
     let names: Vec<&str> = listed.iter().map(|found| found["device"].as_str().unwrap()).collect();
@@ -106,7 +111,9 @@ fn the_models_of_a_killed_device_are_removed() {
     let folder = tempfile::tempdir().unwrap();
     let models = folder.path().join("models");
     fs::create_dir(&models).unwrap();
-    fs::write(models.join("model-0.onnx"), "a model").unwrap();
+    for file in ["model-0.onnx", ".netfit-lock"] {
+        fs::write(models.join(file), "").unwrap();
+    }
     let open = Request::Open {
         library: netfit_profiler::library().unwrap(),
         threads: 1,

@@ -173,14 +173,14 @@ fn spaces_beyond_all_machines_are_refused() {
     alike.filters = (1..=36).map(f64::from).collect();
     alike.kernel = (0..36).map(|half| 2 * half + 1).collect();
     let message = Space::new(spec).unwrap_err().to_string();
-    assert!(message.contains("of at most 100000, found "), "{message}");
+    assert!(message.contains("of at most 100,000, found "), "{message}");
     let mut spec = Space::preset("ofa-mbv3").unwrap().spec().clone();
     spec.resolutions = vec![224, 1 << 40];
     let message = Space::new(spec).unwrap_err().to_string();
     assert!(message.contains("`resolutions` from 1 to 1,048,576, found [224, "), "{message}");
     let line = "conv k3 s1 65536x1048576x1048576 -> 65536x1048576x1048576";
     let message = line.parse::<Block>().unwrap_err().to_string();
-    assert!(message.contains("of at most 134,217,728 numbers"), "{message}");
+    assert!(message.contains("of at most 1,073,741,824 numbers"), "{message}");
 }
 
 #[test]

@@ -18,7 +18,7 @@ use crate::{
     args::{Compare, CompareSearch},
     format, output, plots,
     progress::Progress,
-    runtime::{check_apart, check_writable, source_file},
+    runtime::{check_apart, check_writable, source_file, space_file},
 };
 
 const COLUMNS: [&str; 9] = [
@@ -60,8 +60,8 @@ pub(crate) fn execute(args: &Compare, as_json: bool) -> Result<()> {
 fn strategies(args: &CompareSearch, plot: Option<&Path>, as_json: bool) -> Result<()> {
     let start = Instant::now();
     let budget: Budget = args.budget.parse()?;
-    let files = [plot, Some(args.table.as_path()), source_file(&args.accuracy)];
-    check_apart(files.into_iter().flatten())?;
+    let read = [Some(args.table.as_path()), source_file(&args.accuracy), space_file(&args.space)];
+    check_apart([plot].into_iter().chain(read).flatten())?;
     let table = LatencyTable::load(&args.table)?;
     let space = Space::load(&args.space)?;
     table.check_space(&space)?;

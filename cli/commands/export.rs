@@ -13,12 +13,7 @@ pub(crate) fn execute(args: &Export, as_json: bool) -> Result<()> {
         bail!("--out `{}`: the weights take that name; hint: end it in .onnx", args.out.display());
     }
     for file in [&args.out, &weights] {
-        if setting.folder.owns(file) {
-            bail!(
-                "`{}` is a file of the run itself; hint: name another with --out",
-                file.display()
-            );
-        }
+        setting.folder.refuse(file)?;
     }
     check_writable(&args.out)?;
     check_writable(&weights)?;

@@ -16,8 +16,8 @@ use crate::{
     args::{Known, PredictorCommand, PredictorEvaluate, PredictorFit},
     format, output, plots,
     progress::Progress,
-    run::Setting,
-    runtime::{check_apart, check_writable, make_folder_of, source_file, threads},
+    run::{Folder, Setting},
+    runtime::{check_apart, check_writable, make_folder_of, source_file, space_file, threads},
 };
 
 const COLUMNS: [&str; 7] = [
@@ -47,7 +47,7 @@ struct Fitted<'a> {
 
 fn fit(args: &PredictorFit, as_json: bool) -> Result<()> {
     check_writable(&args.out)?;
-    check_apart([Some(args.out.as_path()), source_file(&args.known.data)].into_iter().flatten())?;
+    args.known.spare(&args.out)?;
     let (space, known) = args.known.load()?;
     let start = Instant::now();
     let options = PredictorOptions::seeded(args.seed);
@@ -85,8 +85,8 @@ struct Evaluated<'a> {
 fn judge(args: &PredictorEvaluate, as_json: bool) -> Result<()> {
     let start = Instant::now();
     args.plot.iter().try_for_each(|path| check_writable(path))?;
-    let files = [args.plot.as_deref(), args.table.as_deref(), source_file(&args.known.data)];
-    check_apart(files.into_iter().flatten())?;
+    check_apart(args.plot.iter().chain(&args.table))?;
+    args.plot.iter().try_for_each(|path| args.known.spare(path))?;
     let (space, known) = args.known.load()?;
     let options = EvaluateOptions {
         methods: args.predictor.clone(),
@@ -169,8 +169,17 @@ fn row(size: usize, scores: &Scores) -> Vec<String> {
     ]
 }
 
-/// `VALUE (LOW to HIGH)`; the value alone where there is no interval.
 impl Known {
+    /// Refuses to write to a file that the accuracies or their space are read from.
+    fn spare(&self, path: &Path) -> Result<()> {
+        if let Some(("run", text)) = self.data.split_once(':') {
+            Folder::at(with_source(text)?.0.as_ref()).refuse(path)?;
+        }
+        let space = self.space.as_deref().and_then(space_file);
+        check_apart([Some(path), source_file(&self.data)].into_iter().flatten())?;
+        check_apart([Some(path), space].into_iter().flatten())
+    }
+
     /// The space and the known accuracies of its networks.
     fn load(&self) -> Result<(Space, Vec<(Genotype, f64)>)> {
         let space = || {

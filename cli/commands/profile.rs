@@ -14,7 +14,7 @@ use crate::{
     device::DeviceSpec,
     format, output, plots,
     progress::Progress,
-    runtime::{self, check_apart, check_writable, journal_of, make_folder_of, remove},
+    runtime::{self, check_apart, check_writable, journal_of, make_folder_of, remove, space_file},
 };
 
 pub(crate) fn execute(args: &Profile, as_json: bool) -> Result<()> {
@@ -23,7 +23,8 @@ pub(crate) fn execute(args: &Profile, as_json: bool) -> Result<()> {
     for target in &targets {
         target.files().try_for_each(|path| check_writable(&path))?;
     }
-    check_apart(targets.iter().flat_map(Target::files))?;
+    let read = space_file(&args.space).map(Path::to_path_buf);
+    check_apart(targets.iter().flat_map(Target::files).chain(read))?;
     let mut tables = Vec::new();
     for target in &targets {
         let table = measure(args, target, &space)?;

@@ -21,7 +21,7 @@ use crate::{
     format, output, plots,
     progress::Progress,
     run,
-    runtime::{check_apart, check_writable, source_file, threads},
+    runtime::{check_apart, check_writable, source_file, space_file, threads},
 };
 
 pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
@@ -29,7 +29,11 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
     let reward = args.reward.as_deref().map(str::parse::<Reward>).transpose()?;
     args.plot.iter().try_for_each(|path| check_writable(path))?;
     let files = [Some(args.table.as_path()), args.journal.as_deref(), args.plot.as_deref()];
-    check_apart(files.into_iter().chain([source_file(&args.accuracy)]).flatten())?;
+    let read = [source_file(&args.accuracy), space_file(&args.space)];
+    check_apart(files.into_iter().chain(read).flatten())?;
+    if let (Some(("supernet", run)), Some(plot)) = (args.accuracy.split_once(':'), &args.plot) {
+        run::Folder::at(run.as_ref()).refuse(plot)?;
+    }
     let table = LatencyTable::load(&args.table)?;
     let source = Source::open(args)?;
     let space = match &source {
@@ -175,12 +179,17 @@ impl Source {
 fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
     let read = || fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect();
     let found: std::io::Result<Vec<PathBuf>> = read();
-    let mut files = found.with_context(|| {
-        let folder = folder.display();
-        format!("there is no trained supernet in `{folder}`; hint: `netfit train` makes one")
-    })?;
-    files.retain(|path| path.is_file());
-    Ok(files)
+    let shown = folder.display();
+    match found {
+        Ok(mut files) => {
+            files.retain(|path| path.is_file());
+            Ok(files)
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            bail!("there is no trained supernet in `{shown}`; hint: `netfit train` makes one")
+        }
+        Err(error) => bail!("cannot read `{shown}`: {error}"),
+    }
 }
 
 /// A source whose name in a journal tells it from others of its kind.

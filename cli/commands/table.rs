@@ -107,20 +107,15 @@ fn tell(table: &LatencyTable) -> Result<()> {
 
 fn correction(correction: &Correction) -> String {
     let constant = format::seconds(correction.constant_s());
-    let kernel = |seconds: f64| {
-        if seconds.abs() > 0.0 {
-            format!(" {:+.3} us x kernels", seconds * 1e6)
+    let term = |microseconds: f64, what: &str| {
+        if microseconds.abs() > 0.0 {
+            format!(" {microseconds:+.3} us x {what}")
         } else {
             String::new()
         }
     };
-    let parameters = |seconds: f64| {
-        if seconds.abs() > 0.0 {
-            format!(" {:+.3} us x million parameters", seconds * 1e12)
-        } else {
-            String::new()
-        }
-    };
+    let kernel = |seconds: f64| term(seconds * 1e6, "kernels");
+    let parameters = |seconds: f64| term(seconds * 1e12, "million parameters");
     match correction {
         Correction::Affine(line) => format!("affine: {constant} + {:.4} x sum", line.slope),
         Correction::Recorded { slope, kernel_s, .. } => {

@@ -2,13 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use netfit_data::{Dataset, Splits};
 use netfit_export::{ModelInfo, Weights, save_model, to_onnx};
 use netfit_latency_tables::{Hygiene, LatencyTable};
 use netfit_profiler::{Device, MeasureOptions, Session, measure, time_files};
 use netfit_search::TorchProcess;
 use netfit_spaces::Genotype;
+use tempfile::TempPath;
 
 use super::{Choice, Setting, result::Candidate};
 use crate::{
@@ -102,7 +103,7 @@ fn tail(
     Ok(if percentile > 95.0 { measured.p99_s } else { measured.p95_s })
 }
 
-/// Cuts a subnet out of the supernet and writes its weights and its ONNX file, as [`write_model`] does.
+/// Cuts a subnet out of the supernet and writes its weights and its ONNX file, both or none, as [`write_model`] does.
 pub(crate) fn export(
     setting: &Setting,
     torch: &mut TorchProcess,
@@ -111,8 +112,18 @@ pub(crate) fn export(
     model: &Path,
 ) -> Result<f64> {
     make_folder_of(weights)?;
-    torch.extract(genotype, weights)?;
-    write_model(setting, torch, genotype, weights, model)
+    let unchecked = unchecked(weights)?;
+    torch.extract(genotype, &unchecked)?;
+    let difference = write_model(setting, torch, genotype, &unchecked, model)?;
+    unchecked.persist(weights)?;
+    Ok(difference)
+}
+
+/// Where a file waits, beside its place, until it is known to be right; it goes if it does not come to that.
+fn unchecked(path: &Path) -> Result<TempPath> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = format!(".unchecked-{}-{name}", std::process::id());
+    Ok(TempPath::try_from_path(path.with_file_name(name))?)
 }
 
 /// Writes the ONNX file of a network with these weights; returns the largest difference between ONNX Runtime's and
@@ -135,8 +146,7 @@ fn write_model(
             ("space".to_owned(), setting.space.id().to_owned()),
         ],
     };
-    // Until it is known to be right, it takes no other's place.
-    let unchecked = model.with_extension("unchecked.onnx");
+    let unchecked = unchecked(model)?;
     save_model(&unchecked, &to_onnx(&network, &Weights::load(weights)?, &info)?)?;
     let count = COMPARED.min(images.test.len());
     let expected = torch.logits(genotype, weights, count)?;
@@ -151,12 +161,10 @@ fn write_model(
     if difference.is_nan() || difference > TOLERANCE {
         bail!(
             "`{}`: ONNX Runtime's logits differ from torch's by {difference:.1e}, expected at most {TOLERANCE:.0e}; hint: this is a fault of netfit, please report it with the file",
-            unchecked.display()
+            unchecked.keep()?.display()
         );
     }
-    std::fs::rename(&unchecked, model).with_context(|| {
-        format!("cannot rename `{}` to `{}`", unchecked.display(), model.display())
-    })?;
+    unchecked.persist(model)?;
     Ok(difference)
 }
 

@@ -7,7 +7,13 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, bail};
 
-use crate::{config::Config, runtime::write_file};
+use crate::{
+    config::Config,
+    runtime::{journal_of, whole, write_file},
+};
+
+/// Begins the configuration that a run keeps: no one else's is ever replaced.
+const HEADER: &str = "# The configuration of this run, as `netfit` has read it.\n";
 
 /// A run's folder. Files in it are whole or absent.
 #[derive(Clone, Debug)]
@@ -29,9 +35,11 @@ impl Folder {
 
     /// Refuses a folder that holds a run of another configuration, if anything came of it.
     pub(crate) fn check(&self, config: &Config) -> Result<()> {
-        if self.is_bare()? {
-            return Ok(());
-        }
+        if self.is_bare()? { Ok(()) } else { self.check_same(config) }
+    }
+
+    /// Refuses a folder whose configuration is another one.
+    pub(crate) fn check_same(&self, config: &Config) -> Result<()> {
         let begun = Config::load(&self.config())?;
         if !begun.same_run(config) {
             let difference = begun.difference(config).unwrap_or_default();
@@ -50,6 +58,9 @@ impl Folder {
         if !config.exists() {
             return Ok(true);
         }
+        if !fs::read_to_string(&config).is_ok_and(|text| text.starts_with(HEADER)) {
+            return Ok(false);
+        }
         let entries =
             fs::read_dir(&self.0).with_context(|| format!("cannot read `{}`", self.0.display()))?;
         let mut others =
@@ -64,7 +75,7 @@ impl Folder {
         }
         // The lock of another process that has just begun is on the file that is there.
         let _begun = self.config().exists().then(|| self.lock()).transpose()?;
-        let text = toml::to_string(config)?;
+        let text = HEADER.to_owned() + &toml::to_string(config)?;
         write_file(&self.config(), text.as_bytes()).map_err(|error| {
             anyhow!(
                 "cannot make the run folder `{}`: {error}; hint: name another with --out",
@@ -101,13 +112,21 @@ impl Folder {
         Ok((folder, config))
     }
 
+    /// Refuses to write to a file that is the run's own.
+    pub(crate) fn refuse(&self, path: &Path) -> Result<()> {
+        if self.owns(path) {
+            bail!("`{}` is a file of the run itself; hint: name another", path.display());
+        }
+        Ok(())
+    }
+
     /// Whether a path is that of a file that a run writes.
-    pub(crate) fn owns(&self, path: &Path) -> bool {
-        let whole = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    fn owns(&self, path: &Path) -> bool {
         let path = whole(path);
         let files = [
             self.config(),
             self.table(),
+            journal_of(&self.table()),
             self.budget(),
             self.journal(),
             self.predictor(),
@@ -117,7 +136,7 @@ impl Folder {
         ];
         let folders = ["networks", "checkpoints", "plots"].map(|name| self.0.join(name));
         files.iter().any(|file| path == whole(file))
-            || folders.iter().any(|folder| path.starts_with(whole(folder)))
+            || folders.iter().any(|folder| path.parent() == Some(whole(folder).as_path()))
     }
 
     pub(crate) fn path(&self) -> &Path {

@@ -27,12 +27,15 @@ pub(crate) struct Setting {
 impl Setting {
     /// Checks everything that a run needs, what can be trained included, and only then makes the folder.
     pub(crate) fn begin(config: Config, folder: Folder) -> Result<Self> {
+        check_threads(config.training.threads)?;
         folder.check(&config)?;
         runtime::check_writable(&folder.config())?;
         let mut setting = Self::new(config, folder)?;
         setting.config.method.check(&setting.config, &mut setting.torch()?)?;
         setting.folder.begin(&setting.config)?;
         setting.lock = Some(setting.folder.lock()?);
+        // Another process may have begun a run meanwhile.
+        setting.folder.check_same(&setting.config)?;
         Ok(setting)
     }
 
@@ -106,4 +109,15 @@ impl Setting {
     pub(crate) fn device(&self) -> Result<Box<dyn Device>> {
         runtime::device(self.config.device.spec()?)
     }
+}
+
+fn check_threads(asked: usize) -> Result<()> {
+    let most = runtime::threads(None);
+    if asked > most {
+        bail!(
+            "[training] expected `threads` of at most {most}, as many as can run here at once, or 0 for these, found {asked}; \
+             hint: a run may go on with other `threads`"
+        );
+    }
+    Ok(())
 }

@@ -64,7 +64,7 @@ pub enum Error {
     },
     /// A tensor whose shape and data disagree.
     #[error(
-        "tensor `{name}`: expected {} numbers for the shape {shape:?}, found {found}; hint: the file was cut off or changed",
+        "tensor `{name}`: expected {} numbers for the shape {shape:?}, found {found}; hint: write the file anew",
         shape.iter().fold(1, |product: usize, &side| product.saturating_mul(side))
     )]
     Elements {

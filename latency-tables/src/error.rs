@@ -24,7 +24,7 @@ pub enum Error {
     },
     /// A file that is no table, or only a part of one.
     #[error(
-        "`{path}` is not a whole latency table: {reason}; hint: remove it, then `netfit profile` or the run that it is of writes it anew"
+        "`{path}` is not a whole latency table: {reason}; hint: remove it and repeat `netfit profile` or `netfit run`"
     )]
     Content {
         /// The file.
@@ -46,7 +46,7 @@ pub enum Error {
     },
     /// A table whose content does not match its checksum.
     #[error(
-        "latency table `{path}` was changed after it was written: its checksum is {found}, its content's is {expected}; hint: remove it, then `netfit profile` or the run that it is of writes it anew"
+        "latency table `{path}` was changed after it was written: its checksum is {found}, its content's is {expected}; hint: remove it and repeat `netfit profile` or `netfit run`"
     )]
     Checksum {
         /// The file.

@@ -27,6 +27,8 @@ pub(crate) enum Launch {
     Process {
         program: PathBuf,
         arguments: Vec<String>,
+        /// Whether it has something to clean up where this process is killed.
+        cleans_up: bool,
     },
     /// As a thread of this process: for tests.
     Thread(Server),
@@ -34,9 +36,10 @@ pub(crate) enum Launch {
 
 pub(crate) struct Connection {
     program: String,
+    /// Before its pipes: it is killed before its input ends.
+    process: Option<Process>,
     input: Box<dyn Write + Send>,
     output: Box<dyn BufRead + Send>,
-    process: Option<Process>,
 }
 
 struct Process {
@@ -48,18 +51,21 @@ struct Process {
 impl Connection {
     pub(crate) fn new(launch: &Launch) -> Result<Self> {
         match launch {
-            Launch::Process { program, arguments } => {
+            Launch::Process { program, arguments, cleans_up } => {
                 let name = program.display().to_string();
                 let fail = |error: std::io::Error| Error::Worker {
                     program: name.clone(),
                     reason: format!("cannot be started: {error}"),
                 };
-                let mut child = Command::new(program)
+                let mut command = Command::new(program);
+                if *cleans_up {
+                    // Ctrl-C in a terminal ends the caller only; this one then sees the end of its input.
+                    command.process_group(0);
+                }
+                let mut child = command
                     .args(arguments)
                     // GPUs have the numbers that the driver's own tools show.
                     .env("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-                    // What interrupts this process in a terminal leaves it the time to clean up.
-                    .process_group(0)
                     .stdin(Stdio::piped())
                     .stdout(Stdio::piped())
                     .stderr(Stdio::piped())

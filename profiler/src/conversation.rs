@@ -26,7 +26,7 @@ pub enum Request {
         threads: usize,
         /// What it runs models on.
         provider: Provider,
-        /// A folder for what the provider builds; it is this device's alone.
+        /// The device's folder of models, and for what the provider builds; it is removed where the device is killed.
         cache: PathBuf,
         /// What the process before has told in [`Answer::Timed`].
         canary_s: Option<f64>,

@@ -98,7 +98,8 @@ impl CudaDevice {
     /// A batch of 0, a program that is missing or dies, a GPU that is not there.
     pub fn start(program: &Path, arguments: &[&str], options: CudaOptions) -> Result<Self> {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Self::launched(Launch::Process { program: program.to_owned(), arguments }, options)
+        let program = program.to_owned();
+        Self::launched(Launch::Process { program, arguments, cleans_up: false }, options)
     }
 
     /// The same with the measuring process as a thread of this one: for tests, which have no program to start.

@@ -73,7 +73,7 @@ pub enum Error {
     },
     /// More threads than can run at once.
     #[error(
-        "threads: expected at most {cores}, as many as this machine has cores, found {found}; hint: more would wait for \
+        "threads: expected at most {cores}, as many as can run here at once, found {found}; hint: more would wait for \
          each other, and be timed as they wait"
     )]
     Threads {

@@ -71,15 +71,9 @@ impl Driver {
     /// # Errors
     /// The driver does not answer.
     pub fn gpus(&self) -> Result<Vec<Result<Gpu>>> {
-        let count = self.nvml.device_count().map_err(|error| failed(&error))? as usize;
-        let shown: Vec<String> = match self.visible.as_deref() {
-            None => (0..count).map(|index| index.to_string()).collect(),
-            Some(list) => list.split(',').map(|name| name.trim().to_owned()).collect(),
-        };
-        // CUDA, too, ends the list at the first name that means nothing.
-        let devices = shown.iter().map_while(|name| self.device(name));
+        let names = self.names().map_err(|error| failed(&error))?;
         let gpu = |(index, device)| gpu(index, &device).map_err(|error| failed(&error));
-        Ok(devices.enumerate().map(gpu).collect())
+        Ok(self.shown(&names).enumerate().map(gpu).collect())
     }
 
     /// What is known of the GPU that has this number in CUDA.
@@ -87,30 +81,39 @@ impl Driver {
     /// # Errors
     /// There is none, or it is split into parts (MIG), and the number stands for one of them.
     pub(crate) fn chip(&self, gpu: usize) -> std::result::Result<Chip, String> {
+        let names = self.names().map_err(|error| error.to_string())?;
         let none = || format!("the driver shows no GPU {gpu}");
-        let name = self.shown(gpu).ok_or_else(none)?;
-        let device = self.device(&name).ok_or_else(none)?;
-        if device.mig_mode().is_ok_and(|mode| mode.current == 1) && !name.starts_with("MIG-") {
+        let device = self.shown(&names).nth(gpu).ok_or_else(none)?;
+        let split = device.mig_mode().is_ok_and(|mode| mode.current == 1);
+        if split && !names[gpu].starts_with("MIG-") {
             return Err(format!(
                 "GPU {gpu} is split into parts (MIG); hint: name one in CUDA_VISIBLE_DEVICES"
             ));
         }
         let chip = || {
-            let (uuid, name) = (device.uuid()?, device.name()?);
-            Ok::<_, NvmlError>(Chip { uuid, name, cores: device.num_cores().unwrap_or(0) as usize })
+            let cores = match device.num_cores() {
+                Err(NvmlError::NotSupported) => 0,
+                cores => cores? as usize,
+            };
+            Ok::<_, NvmlError>(Chip { uuid: device.uuid()?, name: device.name()?, cores })
         };
         chip().map_err(|error| error.to_string())
     }
 
-    /// Which of the driver's GPUs has a number in CUDA: its own number, or the identifier, in `CUDA_VISIBLE_DEVICES`.
-    fn shown(&self, gpu: usize) -> Option<String> {
-        match &self.visible {
-            None => Some(gpu.to_string()),
-            Some(list) => list.split(',').nth(gpu).map(|one| one.trim().to_owned()),
-        }
+    /// What `CUDA_VISIBLE_DEVICES` names, or else the driver's own number of each GPU.
+    fn names(&self) -> std::result::Result<Vec<String>, NvmlError> {
+        Ok(match &self.visible {
+            None => (0..self.nvml.device_count()?).map(|index| index.to_string()).collect(),
+            Some(list) => list.split(',').map(|name| name.trim().to_owned()).collect(),
+        })
     }
 
-    /// The GPU of this name in `CUDA_VISIBLE_DEVICES`: its number, or its identifier or the beginning of it.
+    /// The GPUs of these names. CUDA, too, ends the list at the first name that means nothing.
+    fn shown<'a>(&'a self, names: &'a [String]) -> impl Iterator<Item = nvml_wrapper::Device<'a>> {
+        names.iter().map_while(|name| self.device(name))
+    }
+
+    /// The GPU of this name: its number, or its identifier or the beginning of it.
     fn device(&self, name: &str) -> Option<nvml_wrapper::Device<'_>> {
         if let Ok(index) = name.parse() {
             return self.nvml.device_by_index(index).ok();

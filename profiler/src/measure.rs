@@ -10,7 +10,7 @@ use crate::{Burst, Device, Error, Model, Progress, Result};
 /// How a file is measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MeasureOptions {
-    /// Timed calls in all, at most; each process makes as many of them, rounded up.
+    /// Timed calls in all, unless they take too long; rounded up, so that each process makes as many.
     pub samples: usize,
     /// Time for timed calls in all; at least 10 are made in each process, and where something shares the core it takes up
     /// to twice this.

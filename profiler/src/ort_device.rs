@@ -72,7 +72,8 @@ impl OrtDevice {
     /// 0 threads or images, more threads than cores, a missing library, provider or program, or a process that dies.
     pub fn start(program: &Path, arguments: &[&str], options: OrtOptions) -> Result<Self> {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        Self::launched(Launch::Process { program: program.to_owned(), arguments }, options)
+        let program = program.to_owned();
+        Self::launched(Launch::Process { program, arguments, cleans_up: true }, options)
     }
 
     /// The same with the measuring process as a thread of this one: for tests, which have no program to start.

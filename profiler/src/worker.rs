@@ -17,6 +17,7 @@ use crate::{
     canary::Canary,
     conversation::{Answer, ModelFile, Request, converse},
     cores::{cores, on_threads},
+    model_folder,
     probe::Probe,
     runtime, session,
 };
@@ -44,8 +45,8 @@ struct Worker {
     canary: Canary,
 }
 
-/// Answers requests until `input` ends: an [`OrtDevice`](crate::OrtDevice) ends this process by killing it, so that it was
-/// killed itself. The folder that it has named goes, then.
+/// Answers requests until `input` ends. An [`OrtDevice`](crate::OrtDevice) ends this process by killing it: where `input` ends
+/// instead, the device itself was killed, and its folder is removed.
 ///
 /// # Errors
 /// A pipe that breaks. Failed requests are answered, they end nothing.
@@ -53,8 +54,7 @@ pub fn serve(input: impl BufRead, output: impl Write) -> std::io::Result<()> {
     let mut worker = Worker::new();
     let ended = converse(|request| worker.answer(request), input, output);
     if let Some(opened) = worker.opened {
-        // Nobody is there to be told; the next device tries once more.
-        let _ = std::fs::remove_dir_all(opened.cache);
+        model_folder::remove(&opened.cache);
     }
     ended
 }
@@ -88,9 +88,7 @@ impl Worker {
             Request::Time { bursts } => {
                 self.canary.settle();
                 let ran = bursts.iter().map(|burst| {
-                    if !self.probe.is_asked() {
-                        return Err(Error::Refused("the process that asked has ended".into()));
-                    }
+                    check_asked(&self.probe)?;
                     let held = held(&mut self.models, burst.model)?;
                     let (calls, shared, replaced) = held.burst(*burst, &mut self.canary)?;
                     let (elapsed_s, others_s, hertz) = self.probe.lap();
@@ -132,8 +130,17 @@ impl Worker {
             .opened
             .as_ref()
             .ok_or_else(|| Error::Refused("expected the request `open` first".into()))?;
-        on_threads(cores(), files, |file| opened.load(file)).into_iter().collect()
+        let load = |file: &ModelFile| check_asked(&self.probe).and_then(|()| opened.load(file));
+        on_threads(cores(), files, load).into_iter().collect()
     }
+}
+
+/// Nobody waits for what is loaded or measured once the process that asked was killed.
+fn check_asked(probe: &Probe) -> Result<()> {
+    if probe.is_asked() {
+        return Ok(());
+    }
+    Err(Error::Refused("the process that asked has ended".into()))
 }
 
 fn held(models: &mut [Option<Held>], model: usize) -> Result<&mut Held> {

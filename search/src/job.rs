@@ -98,7 +98,7 @@ pub struct Open {
 pub struct Training {
     /// Where it trains: `cpu`, `cuda:0`.
     pub device: String,
-    /// Threads of a CPU; 0: all cores.
+    /// Threads of a CPU; 0: all cores, and never more than these.
     pub threads: usize,
     /// What products are computed in; weights, their statistics and all sums stay in 32 bits.
     #[serde(skip_serializing_if = "is_default")]

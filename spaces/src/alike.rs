@@ -83,7 +83,7 @@ fn options(spec: &StageSpec, alike: &AlikeSpec) -> Result<Vec<Template>, String>
     let built = counts.into_iter().chain([widths, widths]).fold(1, usize::saturating_mul);
     if built > MOST_BUILT {
         return Err(format!(
-            "expected `ops` x `kernel` x `squeeze` x `skip` x `filters`^2 of at most {MOST_BUILT}, found {built}"
+            "expected `ops` x `kernel` x `squeeze` x `skip` x `filters`^2 of at most 100,000, found {built}"
         ));
     }
     let mut options: Vec<Template> = Vec::new();

@@ -8,8 +8,8 @@ use crate::{Error, MultiplyAdds, Parameters, Result, Shape};
 const MAX_CHANNELS: usize = 1 << 16;
 /// Kernel's side and stride at most.
 const MAX_SIDE: usize = 255;
-/// Numbers of an activation: more than any device has room for, and so few that counts of them fit into 64 bits.
-const MAX_ELEMENTS: f64 = (1_u64 << 27) as f64;
+/// Numbers of an activation at most: a block's multiply-adds then fit into 64 bits.
+const MAX_ELEMENTS: f64 = (1_u64 << 30) as f64;
 
 /// An activation function.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -214,7 +214,7 @@ impl Block {
             );
         }
         if self.largest_activation() > MAX_ELEMENTS {
-            return Some("expected activations of at most 134,217,728 numbers");
+            return Some("expected activations of at most 1,073,741,824 numbers");
         }
         if let Op::Conv { kernel, stride, .. }
         | Op::Separable { kernel, stride, .. }

@@ -73,12 +73,7 @@ pub(crate) struct Finished {
 pub(super) fn execute(folders: &[PathBuf], plot: Option<&PathBuf>, as_json: bool) -> Result<()> {
     let mut runs = Vec::new();
     for path in folders {
-        if let Some(plot) = plot.filter(|plot| Folder::at(path).owns(plot)) {
-            bail!(
-                "`{}` is a file of the run itself; hint: name another with --plot",
-                plot.display()
-            );
-        }
+        plot.map_or(Ok(()), |plot| Folder::at(path).refuse(plot))?;
         runs.push(load(path)?);
     }
     let result = beside(&runs)?;

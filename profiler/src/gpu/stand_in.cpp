@@ -1,5 +1,5 @@
-// A driver library (NVML) that tells of three GPUs and a part of one, for tests on machines without any: `make test`
-// compiles it to libnvidia-ml.so.1.
+// A driver library (NVML) that tells of three GPUs and a part of one, for tests on machines without any: they compile it to
+// libnvidia-ml.so.1.
 //
 //   0  answers; its power is limited
 //   1  is split into parts; its heat slows it down

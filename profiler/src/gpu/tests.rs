@@ -1,17 +1,22 @@
 //! The driver's answers, where a library stands in for it.
 
-use std::{path::Path, process::Command};
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use tempfile::TempDir;
 
 use super::*;
 
-/// Compiles the driver that `stand_in.cpp` describes.
-fn library(folder: &Path) -> std::path::PathBuf {
+/// The driver that `stand_in.cpp` describes, compiled.
+fn library(folder: &Path) -> PathBuf {
     let library = folder.join("libnvidia-ml.so.1");
+    if library.exists() {
+        return library;
+    }
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/gpu/stand_in.cpp");
-    let compiler = std::env::var_os("CXX").unwrap_or_else(|| "c++".into());
-    let status = Command::new(compiler)
+    let status = Command::new("c++")
         .args(["-shared", "-fPIC", "-o"])
         .args([&library, &source])
         .status()
@@ -82,6 +87,7 @@ fn a_number_stands_for_a_whole_gpu() {
     assert!(split.contains("GPU 1 is split into parts (MIG); hint: "), "{split}");
     assert!(all.chip(2).is_err());
     assert_eq!(all.chip(3).unwrap_err(), "the driver shows no GPU 3");
+    assert_eq!(driver(&folder, Some("7,0")).chip(1).unwrap_err(), "the driver shows no GPU 1");
     let part = driver(&folder, Some("MIG-ab000000-0001")).chip(0).unwrap();
     assert_eq!((part.name.as_str(), part.cores), ("Stand-in B, a part", 0));
 }

@@ -42,7 +42,7 @@ pub enum Error {
     )]
     Setting {
         /// The table of the configuration and the key in it.
-        name: &'static str,
+        name: String,
         /// What is allowed.
         expected: String,
         /// What was found.

@@ -159,7 +159,8 @@ fn check(scratch: &Scratch) -> Result<()> {
         [("[scratch] epochs", scratch.epochs), ("[scratch] learning_rate", scratch.learning_rate)]
     {
         if !(found > 0.0 && found.is_finite()) {
-            let (expected, found) = ("more than 0".to_owned(), found.to_string());
+            let (name, expected) = (name.to_owned(), "more than 0".to_owned());
+            let found = found.to_string();
             return Err(Error::Setting { name, expected, found });
         }
     }

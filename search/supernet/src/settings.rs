@@ -35,10 +35,10 @@ pub fn device(name: &str) -> Result<Device> {
 /// Sets libtorch up for a training, and says where it trains.
 ///
 /// # Errors
-/// As [`device`], or more threads than cores.
+/// As [`device`].
 pub(crate) fn set_up(training: &Training) -> Result<Device> {
     let device = device(&training.device)?;
-    tch::set_num_threads(threads(training)? as i32);
+    tch::set_num_threads(threads(training) as i32);
     if device.is_cuda() {
         context::allow_tf32(training.precision == Precision::Tf32);
         context::deterministic(training.deterministic);
@@ -46,90 +46,73 @@ pub(crate) fn set_up(training: &Training) -> Result<Device> {
     Ok(device)
 }
 
-/// All cores where the setting is 0. On more threads than that every step waits for one that does not run.
-fn threads(training: &Training) -> Result<usize> {
+/// All cores where the setting is 0, and never more: each step would wait for a thread that does not run.
+fn threads(training: &Training) -> usize {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     match training.threads {
-        0 => Ok(cores),
-        threads if threads <= cores => Ok(threads),
-        threads => Err(Error::Setting {
-            name: "[training] threads",
-            expected: format!("0 for all cores, or at most the {cores} of this machine"),
-            found: threads.to_string(),
-        }),
+        0 => cores,
+        threads => threads.min(cores),
     }
 }
 
 /// Checks settings, and that the data fit the space and them.
 pub(crate) fn check(space: &Space, splits: &Splits, training: &Training) -> Result<()> {
-    let range = |name, expected, found: f64, good: bool| {
-        let setting = |expected: &str| {
-            Err(Error::Setting { name, expected: expected.to_owned(), found: found.to_string() })
-        };
-        if good { Ok(()) } else { setting(expected) }
-    };
     let t = training;
-    range("[training] batch", "at least 2", t.batch as f64, t.batch >= 2)?;
-    range("[training] full_epochs", "more than 0", t.full_epochs, t.full_epochs > 0.0)?;
-    range("[training] shrink_epochs", "at least 0", t.shrink_epochs, t.shrink_epochs >= 0.0)?;
-    range(
-        "[training] full_learning_rate",
-        "more than 0",
-        t.full_learning_rate,
-        t.full_learning_rate > 0.0,
-    )?;
-    range(
-        "[training] shrink_learning_rate",
-        "more than 0",
-        t.shrink_learning_rate,
-        t.shrink_learning_rate > 0.0,
-    )?;
-    range("[training] warmup", "0 to 1", t.warmup, (0.0..=1.0).contains(&t.warmup))?;
-    range("[training] momentum", "0 to below 1", t.momentum, (0.0..1.0).contains(&t.momentum))?;
-    range("[training] weight_decay", "at least 0", t.weight_decay, t.weight_decay >= 0.0)?;
-    range(
-        "[training] label_smoothing",
-        "0 to below 1",
-        t.label_smoothing,
-        (0.0..1.0).contains(&t.label_smoothing),
-    )?;
-    range("[training] dropout", "0 to below 1", t.dropout, (0.0..1.0).contains(&t.dropout))?;
-    range("[training] distillation", "at least 0", t.distillation, t.distillation >= 0.0)?;
-    range(
-        "[training] calibration_images",
-        "at least 2",
-        t.calibration_images as f64,
-        t.calibration_images >= 2,
-    )?;
-    range(
-        "[training] checkpoint_steps",
-        "at least 1",
-        t.checkpoint_steps as f64,
-        t.checkpoint_steps >= 1,
-    )?;
-    let images = |expected: String, found: String, remedy: &'static str| {
+    let (positive, least_0) = (|value: f64| value > 0.0, |value: f64| value >= 0.0);
+    let below_1 = |value: f64| (0.0..1.0).contains(&value);
+    let count = |value: usize| value as f64;
+    for (name, expected, found, good) in [
+        ("batch", "at least 2", count(t.batch), t.batch >= 2),
+        ("full_epochs", "more than 0", t.full_epochs, positive(t.full_epochs)),
+        ("shrink_epochs", "at least 0", t.shrink_epochs, least_0(t.shrink_epochs)),
+        ("full_learning_rate", "more than 0", t.full_learning_rate, positive(t.full_learning_rate)),
+        (
+            "shrink_learning_rate",
+            "more than 0",
+            t.shrink_learning_rate,
+            positive(t.shrink_learning_rate),
+        ),
+        ("warmup", "0 to 1", t.warmup, (0.0..=1.0).contains(&t.warmup)),
+        ("momentum", "0 to below 1", t.momentum, below_1(t.momentum)),
+        ("weight_decay", "at least 0", t.weight_decay, least_0(t.weight_decay)),
+        ("label_smoothing", "0 to below 1", t.label_smoothing, below_1(t.label_smoothing)),
+        ("dropout", "0 to below 1", t.dropout, below_1(t.dropout)),
+        ("distillation", "at least 0", t.distillation, least_0(t.distillation)),
+        (
+            "calibration_images",
+            "at least 2",
+            count(t.calibration_images),
+            t.calibration_images >= 2,
+        ),
+        ("checkpoint_steps", "at least 1", t.checkpoint_steps as f64, t.checkpoint_steps >= 1),
+    ] {
+        if !good {
+            let (name, expected) = (format!("[training] {name}"), expected.to_owned());
+            return Err(Error::Setting { name, expected, found: found.to_string() });
+        }
+    }
+    check_images(space, splits, training.batch)
+}
+
+fn check_images(space: &Space, splits: &Splits, batch: usize) -> Result<()> {
+    let fail = |expected: String, found: String, remedy: &'static str| {
         Err(Error::Images { expected, found, remedy })
     };
-    let (wanted, found) = (space.inputs()[0], splits.train.shape);
+    let (name, train) = (space.name(), &splits.train);
+    let (wanted, found) = (space.inputs()[0], train.shape);
     if wanted != found {
-        return images(
-            format!("images of {wanted} as in space `{}`", space.name()),
-            found.to_string(),
-            "`Space::for_task` makes it a space of these images",
-        );
+        let remedy = "`Space::for_task` makes it a space of these images";
+        return fail(format!("images of {wanted} as in space `{name}`"), found.to_string(), remedy);
     }
-    let (wanted, found) = (space.spec().classes, splits.train.labels.len());
+    let (wanted, found) = (space.spec().classes, train.labels.len());
     if wanted != found {
-        return images(
-            format!("{wanted} classes as in space `{}`", space.name()),
-            found.to_string(),
-            "`Space::for_task` makes it a space of these classes",
-        );
+        let remedy = "`Space::for_task` makes it a space of these classes";
+        return fail(format!("{wanted} classes as in space `{name}`"), found.to_string(), remedy);
     }
-    if splits.train.len() < t.batch {
-        let wanted = format!("at least one batch of {} training images", t.batch);
-        let found = splits.train.len().to_string();
-        return images(wanted, found, "lower `[training] batch`, or hold out fewer images");
+    if train.len() < batch {
+        let wanted = format!("at least one batch of {batch} training images");
+        let remedy = "lower `[training] batch`, or hold out fewer images";
+        return fail(wanted, train.len().to_string(), remedy);
     }
     Ok(())
 }

@@ -259,7 +259,7 @@ impl ProxylessTrainer {
             return Ok(());
         }
         Err(Error::Setting {
-            name: "[proxyless] interval",
+            name: "[proxyless] interval".into(),
             expected: "a step of the architecture in `epochs`, after `rest_epochs`".into(),
             found: format!("{interval}, with {steps} steps of the weights"),
         })
