@@ -56,7 +56,7 @@ impl Progress {
         if let Some(stage) = self.stage.take() {
             stage.bar.finish_and_clear();
             let took = format::duration(stage.start.elapsed().as_secs_f64());
-            self.line(&format!("{:<40} {took:>13}  {}", stage.name, stage.note));
+            self.line(&format!("{:<42} {took:>13}  {}", stage.name, stage.note));
         }
     }
 
@@ -80,7 +80,7 @@ impl Stage {
     fn new(name: &str, total: u64) -> Self {
         let bar = ProgressBar::new(total);
         let style =
-            ProgressStyle::with_template("{prefix:40} [{bar:30}] {pos}/{len} {eta:>4} {msg}");
+            ProgressStyle::with_template("{prefix:42} [{bar:30}] {pos}/{len} {eta:>4} {msg}");
         bar.set_style(style.expect("the template is a constant").progress_chars("=> "));
         bar.set_prefix(name.to_owned());
         Self { name: name.to_owned(), note: String::new(), start: Instant::now(), bar }
