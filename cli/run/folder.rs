@@ -12,7 +12,7 @@ use crate::{
     runtime::{journal_of, whole, write_file},
 };
 
-/// Begins the configuration that a run keeps: no one else's is ever replaced.
+/// The first line of the configuration that a run keeps. One without it is a person's, and is never replaced.
 const HEADER: &str = "# The configuration of this run, as `netfit` has read it.\n";
 
 /// A run's folder. Files in it are whole or absent.

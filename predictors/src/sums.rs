@@ -133,9 +133,8 @@ impl BlockSums {
             .flat_map(|input| self.smallest_of(input))
             .reduce(cheaper)
             .expect("a space has at least one input size");
-        let digit = |&value: &u8| char::from_digit(u32::from(value), 36).unwrap_or('?');
-        let word: String = cheapest.values.iter().map(digit).collect();
-        let genotype = self.space.parse(&word).expect("every value is one of its choice's");
+        let genotype =
+            self.space.genotype(&cheapest.values).expect("every value is one of its choice's");
         let sum = self.sum(&genotype);
         (genotype, sum)
     }

@@ -14,8 +14,8 @@ pub struct Choice {
 }
 
 impl Choice {
-    /// Whether it matters among these values of all choices.
-    pub(crate) fn active(&self, values: &[u8]) -> bool {
+    /// Whether it matters among these values of all choices, or of those before it.
+    pub fn active(&self, values: &[u8]) -> bool {
         self.condition.is_none_or(|(on, least)| values[on] >= least)
     }
 }

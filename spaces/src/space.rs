@@ -228,12 +228,20 @@ impl Space {
     /// # Errors
     /// Another number of choices, or a value that its choice does not have.
     pub fn parse(&self, text: &str) -> Result<Genotype> {
-        let fail = |reason| Error::Genotype {
-            genotype: text.to_owned(),
-            space: self.spec.name.clone(),
-            reason,
-        };
-        let genotype: Genotype = text.trim().parse().map_err(fail)?;
+        let genotype: std::result::Result<Genotype, String> = text.trim().parse();
+        self.checked(genotype.map_err(|reason| self.no_genotype(text, reason))?)
+    }
+
+    /// The genotype of these values, one for each choice, made canonical.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn genotype(&self, values: &[u8]) -> Result<Genotype> {
+        self.checked(Genotype(values.into()))
+    }
+
+    fn checked(&self, genotype: Genotype) -> Result<Genotype> {
+        let fail = |reason| self.no_genotype(&genotype.to_string(), reason);
         if genotype.0.len() != self.choices.len() {
             return Err(fail(format!(
                 "expected {} choices, found {}",
@@ -251,6 +259,10 @@ impl Space {
             }
         }
         Ok(self.canonical(genotype))
+    }
+
+    fn no_genotype(&self, text: &str, reason: String) -> Error {
+        Error::Genotype { genotype: text.to_owned(), space: self.spec.name.clone(), reason }
     }
 
     /// Sets inactive choices to 0. Conditions point backwards, so one pass is enough.

@@ -7,15 +7,12 @@ use netfit_spaces::{Genotype, Random, Space};
 pub(super) struct Choices {
     space: Space,
     sizes: Vec<usize>,
-    /// The choice, and its least value, under which each one is active.
-    conditions: Vec<Option<(usize, u8)>>,
 }
 
 impl Choices {
     pub(super) fn new(space: &Space) -> Self {
-        let sizes: Vec<usize> = space.choices().iter().map(|choice| choice.size).collect();
-        let conditions = (0..sizes.len()).map(|index| condition(space, &sizes, index)).collect();
-        Self { space: space.clone(), sizes, conditions }
+        let sizes = space.choices().iter().map(|choice| choice.size).collect();
+        Self { space: space.clone(), sizes }
     }
 
     pub(super) fn space(&self) -> &Space {
@@ -29,7 +26,7 @@ impl Choices {
 
     /// Whether the choice at `index` matters under the values before it.
     pub(super) fn active(&self, values: &[u8], index: usize) -> bool {
-        self.conditions[index].is_none_or(|(on, least)| values[on] >= least)
+        self.space.choices()[index].active(values)
     }
 
     /// Asks `value` for each choice in order that is active under those before it; the others are 0.
@@ -48,7 +45,7 @@ impl Choices {
     /// # Panics
     /// Values that are not of this space, which is a bug.
     pub(super) fn genotype(&self, values: &[u8]) -> Genotype {
-        self.space.parse(&text(values)).unwrap_or_else(|error| unreachable!("{error}"))
+        self.space.genotype(values).unwrap_or_else(|error| unreachable!("{error}"))
     }
 
     /// `genotype` with at least `changes` of its choices changed to another value (all of them, where it has fewer).
@@ -77,24 +74,6 @@ impl Choices {
         });
         self.genotype(&values)
     }
-}
-
-fn text(values: &[u8]) -> String {
-    values.iter().filter_map(|&value| char::from_digit(u32::from(value), 36)).collect()
-}
-
-/// Conditions are told by switching on one choice at a time.
-fn condition(space: &Space, sizes: &[usize], index: usize) -> Option<(usize, u8)> {
-    let active = |on: usize, value: usize| {
-        let mut values = vec![0; sizes.len()];
-        values[on] = value as u8;
-        text(&values).parse().is_ok_and(|genotype: Genotype| space.active(&genotype, index))
-    };
-    if active(index, 0) {
-        return None;
-    }
-    let on = (0..index).find(|&on| active(on, sizes[on] - 1))?;
-    (1..sizes[on]).find(|&value| active(on, value)).map(|value| (on, value as u8))
 }
 
 #[cfg(test)]
