@@ -112,6 +112,13 @@ impl Supernet {
         self.slots.values().flatten().map(|served| &served.by)
     }
 
+    /// Whether all parameters and running statistics are.
+    pub(crate) fn finite(&self) -> bool {
+        let finite = |tensor: &Tensor| tensor.isfinite().all().int64_value(&[]) != 0;
+        let running = |running: &Running| finite(&running.mean) && finite(&running.variance);
+        self.parameters.finite() && self.running.iter().all(running)
+    }
+
     pub(crate) fn running(&self, norm: &Norm) -> &Running {
         &self.running[norm.statistics]
     }
@@ -136,7 +143,8 @@ impl Supernet {
         block: &Block,
         mode: &mut Mode,
     ) -> Tensor {
-        ops::add_skip(self.branch(input, slot, block, mode), input, block)
+        let input = ops::input_of(block, input);
+        ops::add_skip(self.branch(&input, slot, block, mode), &input, block)
     }
 
     /// A block's output without its residual.

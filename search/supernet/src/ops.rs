@@ -85,6 +85,16 @@ pub(crate) fn numbers(scalars: &[Tensor]) -> Vec<f64> {
     Vec::try_from(all).expect("a vector of doubles")
 }
 
+/// What a block reads of `x`. Vectors are images of one pixel to all but linear maps: a convolution or a pool may follow a
+/// pool or a linear layer.
+pub(crate) fn input_of(block: &Block, x: &Tensor) -> Tensor {
+    if block.kind() != "linear" && x.dim() == 2 {
+        x.unsqueeze(-1).unsqueeze(-1)
+    } else {
+        x.shallow_clone()
+    }
+}
+
 /// Mean over height and width: `[N, C, H, W]` -> `[N, C]`.
 pub(crate) fn pool(x: &Tensor) -> Tensor {
     x.adaptive_avg_pool2d([1, 1]).flatten(1, -1)

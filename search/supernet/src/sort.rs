@@ -10,7 +10,8 @@ use crate::{
 impl Supernet {
     /// Sorts each block's middle channels by the L1 norm of the point-wise-linear weights that read them, largest
     /// first (section 3.3; `re_organize_middle_weights` in the authors' code). Channels of squeeze-and-excite are
-    /// sorted likewise by its second convolution. The full network computes the same as before.
+    /// sorted likewise by its second convolution, but all of them each time, as there: subnets with a narrower squeeze may
+    /// get other ones. The full network computes the same as before.
     ///
     /// `widths` is how many of a block's choices of the middle width are elastic already, counted from the largest:
     /// a channel stays in its group between two of these widths, so trained subnets keep theirs.

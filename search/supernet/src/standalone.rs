@@ -167,9 +167,7 @@ impl Standalone {
             if index == last {
                 x = mode.dropout(x);
             }
-            if !matches!(block.layers()[0].kind, LayerKind::Linear { .. }) {
-                x = image(x);
-            }
+            x = ops::input_of(block, &x);
             let input = x.shallow_clone();
             for (layer, tensors) in block.layers().iter().zip(tensors) {
                 x = match (tensors, layer.kind) {
@@ -196,11 +194,6 @@ impl Standalone {
         }
         x
     }
-}
-
-/// Vectors as images of one pixel: a convolution or a pool may follow a pool or a linear layer.
-fn image(x: Tensor) -> Tensor {
-    if x.dim() == 2 { x.unsqueeze(-1).unsqueeze(-1) } else { x }
 }
 
 /// Whether a tensor is one that training does not learn by its gradient.

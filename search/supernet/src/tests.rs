@@ -108,10 +108,17 @@ fn sorting_leaves_the_full_network_and_elastic_groups_unchanged() {
     let norm = |c: usize| (0..outputs).map(|o| sorted.data[o * inputs + c].abs()).sum::<f32>();
     let norms: Vec<f32> = (0..inputs).map(norm).collect();
     assert!(norms.windows(2).all(|pair| pair[0] >= pair[1] - 1e-6), "{norms:?}");
-    // With the two largest widths elastic, the second largest keeps its channels: its network is unchanged.
+    // With the two largest widths elastic, the second largest keeps its channels: its network is unchanged, also where
+    // training has changed their order since.
+    no_grad(|| {
+        let project = supernet.parameters().named(&name).unwrap();
+        project.shallow_clone().copy_(&project.flip([1]));
+    });
     let second = expand_second(&space);
     let before = train_logits(&supernet, &second, &images);
+    let turned = weight(&supernet);
     supernet.sort_channels(2);
+    assert_ne!(turned.data, weight(&supernet).data, "the order was turned round");
     assert!(difference(&before, &train_logits(&supernet, &second, &images)) < 1e-5);
 }
 
@@ -158,8 +165,19 @@ fn a_smaller_kernel_is_the_transformed_centre() {
 #[test]
 fn a_subnet_cut_out_gives_the_logits_of_the_supernet() {
     let _alone = alone();
-    let space = tiny();
-    let (supernet, images) = (random_supernet(&space), images(32));
+    cut_out_gives_the_logits_of(&tiny());
+}
+
+/// As MobileNetV3 mixes its features behind the pool.
+#[test]
+fn a_convolution_may_follow_the_pool() {
+    let _alone = alone();
+    let text = TINY.replace("\"pool\", ", "\"pool\", \"conv k1 s1 hswish o12\", ");
+    cut_out_gives_the_logits_of(&Space::from_toml("mixed", &text).unwrap());
+}
+
+fn cut_out_gives_the_logits_of(space: &Space) {
+    let (supernet, images) = (random_supernet(space), images(32));
     let mut random = Random::new(1, "subnets");
     let sampled: Vec<Genotype> = (0..12).map(|_| space.sample(&mut random)).collect();
     for genotype in sampled.into_iter().chain([space.smallest(), space.largest()]) {

@@ -201,7 +201,7 @@ impl Trainer {
 
     /// Weights that are not finite never replace the last good checkpoint.
     fn save(&self) -> Result<()> {
-        if !self.supernet.parameters().finite() {
+        if !self.supernet.finite() {
             return Err(self.diverged(f64::NAN));
         }
         let mut weights = Weights::new();

@@ -78,11 +78,17 @@ pub(super) fn check_latency(latency: &ChoiceLatency, sizes: &[usize]) -> Result<
     let finite = latency.options_s.iter().flatten().all(|seconds| seconds.is_finite());
     let least = |options: &Vec<f64>| options.iter().copied().fold(f64::INFINITY, f64::min);
     let fastest_s = latency.fixed_s + latency.options_s.iter().map(least).sum::<f64>();
-    if counts == sizes && finite && positive(fastest_s) && positive(latency.target_s) {
-        return Ok(());
+    let target_s = latency.target_s;
+    if counts == sizes && finite && positive(fastest_s) && positive(target_s) {
+        // Sums in another order differ by rounding.
+        if fastest_s <= target_s * (1.0 + 1e-12) {
+            return Ok(());
+        }
+        return Err(Error::Request(format!(
+            "the fastest path takes {fastest_s} s, expected at most the target, {target_s} s; hint: raise the budget"
+        )));
     }
     Err(Error::Request(format!(
-        "expected finite latencies of {sizes:?} options, a fastest path and a target above 0, found {counts:?} options, {fastest_s} s and {} s; hint: `netfit run` takes them from a latency table",
-        latency.target_s
+        "expected finite latencies of {sizes:?} options, a fastest path and a target above 0, found {counts:?} options, {fastest_s} s and {target_s} s; hint: `netfit run` takes them from a latency table"
     )))
 }

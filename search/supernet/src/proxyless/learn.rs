@@ -44,7 +44,10 @@ impl ProxylessTrainer {
             Update::Reinforce => self.reinforce(&mut random)?,
         }
         self.learnt.updates += 1;
-        self.price.follow(self.now().expected_s);
+        // A reward has its own price of latency.
+        if self.options.update != Update::Reinforce {
+            self.price.follow(self.now().expected_s);
+        }
         self.learnt.lambda = self.price.lambda;
         Ok(())
     }

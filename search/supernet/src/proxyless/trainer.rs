@@ -306,7 +306,7 @@ impl ProxylessTrainer {
     /// Weights that are not finite never replace the last good checkpoint.
     fn save(&self) -> Result<()> {
         let supernet = self.candidates.supernet();
-        if !supernet.parameters().finite() {
+        if !supernet.finite() {
             return Err(self.diverged(f64::NAN));
         }
         let mut weights = Weights::new();
