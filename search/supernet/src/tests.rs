@@ -352,6 +352,8 @@ fn what_cannot_be_trained_is_named() {
     assert!(message.contains("cuda:7") && message.contains("`--train-device cpu`"), "{message}");
     let wrong = Training { batch: 1, ..training() };
     assert!(open(&tiny(), &wrong).contains("`[training] batch`: expected at least 2, found 1"));
+    let short = Training { full_epochs: 0.001, ..training() };
+    assert!(open(&tiny(), &short).contains("`[training] full_epochs`: expected at least one step"));
     let large = Training { batch: 97, ..training() };
     assert!(open(&tiny(), &large).contains("one batch of 97"));
 }

@@ -1,8 +1,9 @@
 //! Training a Once-for-All supernet: the full network, then progressive shrinking with distillation from it
 //! (Cai et al., ICLR 2020, section 3.3).
 //!
-//! Two departures from the authors' code: the teacher normalises by its running statistics, folded into its filters
-//! (theirs uses each batch's own), and the learning rate of a phase scales with the configuration.
+//! Departures from the authors' code: the teacher normalises by its running statistics, folded into its filters (theirs
+//! uses each batch's own); the learning rate of a phase scales with the configuration; every phase has a warm-up (theirs of
+//! 25 epochs have none).
 
 use std::{path::Path, sync::Arc};
 
@@ -59,6 +60,12 @@ impl Trainer {
         let supernet = Supernet::new(space, device, seed)?;
         let sgd = Sgd::new(supernet.parameters(), training.momentum, training.weight_decay);
         let feed = Feed::new(splits, seed, device);
+        let phases = phases(space, training, feed.steps(training));
+        if phases.first().is_some_and(|full| full.steps == 0) {
+            // All others are taught by what this one leaves.
+            let (name, expected) = ("[training] full_epochs".into(), "at least one step".into());
+            return Err(Error::Setting { name, expected, found: training.full_epochs.to_string() });
+        }
         let origin = Origin {
             space: space.id().to_owned(),
             seed,
@@ -69,7 +76,7 @@ impl Trainer {
             proxyless: None,
         };
         let mut trainer = Self {
-            phases: phases(space, training, feed.steps(training)),
+            phases,
             checkpoints: Checkpoints::new(&run.join("checkpoints")),
             place: Place::default(),
             teacher: None,
