@@ -21,7 +21,8 @@ pub(crate) fn execute(args: &Export, as_json: bool) -> Result<()> {
     let difference = run::export(&setting, &mut torch, &genotype, &weights, &args.out)?;
     if as_json {
         return output::json(&json!({
-            "model": args.out.display().to_string(), "weights": weights.display().to_string(), "genotype": genotype, "logits_max_difference": difference,
+            "model": args.out.display().to_string(), "weights": weights.display().to_string(),
+            "genotype": genotype, "logits_max_difference": difference,
         }));
     }
     output::text(&format!("model   {}", args.out.display()))?;

@@ -188,7 +188,9 @@ fn files_in(folder: &Path) -> Result<Vec<PathBuf>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             bail!("there is no trained supernet in `{shown}`; hint: `netfit train` makes one")
         }
-        Err(error) => bail!("cannot read `{shown}`: {error}"),
+        Err(error) => {
+            bail!("cannot read `{shown}`: {error}; hint: the run's supernet is in it")
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use netfit_data::{Dataset, Splits};
 use netfit_export::{ModelInfo, Weights, save_model, to_onnx};
 use netfit_latency_tables::{Hygiene, LatencyTable};
@@ -115,7 +115,7 @@ pub(crate) fn export(
     let unchecked = unchecked(weights)?;
     torch.extract(genotype, &unchecked)?;
     let difference = write_model(setting, torch, genotype, &unchecked, model)?;
-    unchecked.persist(weights)?;
+    put(unchecked, weights)?;
     Ok(difference)
 }
 
@@ -124,6 +124,13 @@ fn unchecked(path: &Path) -> Result<TempPath> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let name = format!(".unchecked-{}-{name}", std::process::id());
     Ok(TempPath::try_from_path(path.with_file_name(name))?)
+}
+
+/// Puts a file that is known to be right into its place.
+fn put(unchecked: TempPath, path: &Path) -> Result<()> {
+    unchecked.persist(path).map_err(|error| {
+        anyhow!("cannot write `{}`: {}; hint: name another place", path.display(), error.error)
+    })
 }
 
 /// Writes the ONNX file of a network with these weights; returns the largest difference between ONNX Runtime's and
@@ -164,7 +171,7 @@ fn write_model(
             unchecked.keep()?.display()
         );
     }
-    unchecked.persist(model)?;
+    put(unchecked, model)?;
     Ok(difference)
 }
 

@@ -11,9 +11,9 @@ use crate::{
 
 impl LatencyTable {
     /// Both tables as one, of the sources that both have, in this table's normalised seconds. Entries are means by number
-    /// of samples (the minimum stays the minimum); networks are pooled; calibration and validation are made anew. A network that one table was calibrated on and the other validated on goes to the
-    /// calibration. Tails are dropped: they belong to the calibration that they were fitted to. The seed is this
-    /// table's.
+    /// of samples (the minimum stays the minimum); networks are pooled; calibration and validation are made anew. A
+    /// network that one table was calibrated on and the other validated on goes to the calibration. Tails are dropped:
+    /// they belong to the calibration that they were fitted to. The seed is this table's.
     ///
     /// # Errors
     /// Tables of two devices, of another space, beside two reference networks, of the same measurements, without a

@@ -84,19 +84,7 @@ impl Space {
         let fail = |reason: String| Error::Space { space: spec.name.clone(), reason };
         let shape = spec.input.parse::<Shape>();
         let input = shape.map_err(|error| fail(format!("`input`: {error}")))?;
-        let square = |&side: &usize| Shape::new(input.channels, side, side);
-        let inputs = if spec.resolutions.is_empty() {
-            vec![input]
-        } else {
-            spec.resolutions.iter().map(square).collect()
-        };
-        let largest = spec.resolutions.iter().max().copied().unwrap_or(0);
-        if !spec.resolutions.is_empty() && (!ascending(&spec.resolutions) || largest > 1 << 20) {
-            let found = &spec.resolutions;
-            return Err(fail(format!(
-                "expected ascending `resolutions` from 1 to 1,048,576, found {found:?}"
-            )));
-        }
+        let inputs = inputs(input, &spec.resolutions).map_err(fail)?;
         if spec.classes < 2 || spec.stages.is_empty() || spec.head.is_empty() {
             return Err(fail(
                 "expected at least 2 classes, one stage and one block of the head".into(),
@@ -358,4 +346,17 @@ fn encoded(choices: &[Choice]) -> Vec<usize> {
         })
     };
     (0..choices.len()).filter(|&index| !told(index)).collect()
+}
+
+/// The input's shape at each resolution, or its own alone where there are none.
+fn inputs(input: Shape, resolutions: &[usize]) -> std::result::Result<Vec<Shape>, String> {
+    if resolutions.is_empty() {
+        return Ok(vec![input]);
+    }
+    if !ascending(resolutions) || resolutions.iter().any(|&side| side > 1 << 20) {
+        return Err(format!(
+            "expected ascending `resolutions` from 1 to 1,048,576, found {resolutions:?}"
+        ));
+    }
+    Ok(resolutions.iter().map(|&side| Shape::new(input.channels, side, side)).collect())
 }

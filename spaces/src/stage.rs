@@ -140,47 +140,50 @@ impl LayerChoices {
     }
 }
 
+/// The ops that a stage lists.
+fn listed(spec: &StageSpec) -> std::result::Result<Vec<Template>, String> {
+    if !spec.kernel.is_empty()
+        || !spec.expand.is_empty()
+        || spec.activation.is_some()
+        || spec.squeeze.is_some()
+    {
+        return Err(
+            "expected either `ops`, or `kernel`, `expand`, `activation` and `squeeze`".into()
+        );
+    }
+    let parsed: Vec<Template> = spec
+        .ops
+        .iter()
+        .map(|op| Template::parse(op).map_err(|error| error.to_string()))
+        .collect::<std::result::Result<_, _>>()?;
+    let layers = |op: &Template| !matches!(op.kind, Kind::Pool | Kind::Linear);
+    if let Some(place) = parsed.iter().position(|op| !layers(op)) {
+        return Err(format!(
+            "expected identity, skip, conv, dsconv or mbconv among `ops`, found `{}`; hint: pool and linear belong to \
+             the head",
+            spec.ops[place]
+        ));
+    }
+    if let Some(place) = parsed.iter().position(|op| op.stride.or(op.width).is_some()) {
+        return Err(format!(
+            "expected no `s` and no `o` in `{}`: the stage has a `stride` and a `width`",
+            spec.ops[place]
+        ));
+    }
+    if let Some(place) = (1..parsed.len()).find(|&place| parsed[..place].contains(&parsed[place])) {
+        return Err(format!("expected each of `ops` once, found `{}` twice", spec.ops[place]));
+    }
+    let skip = parsed.iter().rposition(|op| op.kind == Kind::Skip);
+    if skip.is_some_and(|place| place > 0) || parsed.len() == 1 && skip.is_some() {
+        return Err("expected `skip` first among `ops`, and another op after it".into());
+    }
+    Ok(parsed)
+}
+
 /// A stage's templates: kernels x expansion ratios, or its listed ops.
 fn options(spec: &StageSpec) -> std::result::Result<Vec<Template>, String> {
     if !spec.ops.is_empty() {
-        if !spec.kernel.is_empty()
-            || !spec.expand.is_empty()
-            || spec.activation.is_some()
-            || spec.squeeze.is_some()
-        {
-            return Err(
-                "expected either `ops`, or `kernel`, `expand`, `activation` and `squeeze`".into()
-            );
-        }
-        let parsed: Vec<Template> = spec
-            .ops
-            .iter()
-            .map(|op| Template::parse(op).map_err(|error| error.to_string()))
-            .collect::<std::result::Result<_, _>>()?;
-        let layers = |op: &Template| !matches!(op.kind, Kind::Pool | Kind::Linear);
-        if let Some(place) = parsed.iter().position(|op| !layers(op)) {
-            return Err(format!(
-                "expected identity, skip, conv, dsconv or mbconv among `ops`, found `{}`; hint: pool and linear belong to \
-                 the head",
-                spec.ops[place]
-            ));
-        }
-        if let Some(place) = parsed.iter().position(|op| op.stride.or(op.width).is_some()) {
-            return Err(format!(
-                "expected no `s` and no `o` in `{}`: the stage has a `stride` and a `width`",
-                spec.ops[place]
-            ));
-        }
-        if let Some(place) =
-            (1..parsed.len()).find(|&place| parsed[..place].contains(&parsed[place]))
-        {
-            return Err(format!("expected each of `ops` once, found `{}` twice", spec.ops[place]));
-        }
-        let skip = parsed.iter().rposition(|op| op.kind == Kind::Skip);
-        if skip.is_some_and(|place| place > 0) || parsed.len() == 1 && skip.is_some() {
-            return Err("expected `skip` first among `ops`, and another op after it".into());
-        }
-        return Ok(parsed);
+        return listed(spec);
     }
     if !ascending(&spec.kernel) || spec.kernel.iter().any(|side| side.is_multiple_of(2)) {
         return Err("expected ascending, odd `kernel` sides".into());

@@ -59,12 +59,10 @@ impl Space {
                 bits >>= 1;
             }
         }
-        for (value, (choice, values)) in
-            child.0.iter_mut().zip(self.choices().iter().zip(a.0.iter().zip(&b.0)))
-        {
+        for (index, choice) in self.choices().iter().enumerate() {
             match (choice.active(&a.0), choice.active(&b.0)) {
-                (true, false) => *value = *values.0,
-                (false, true) => *value = *values.1,
+                (true, false) => child.0[index] = a.0[index],
+                (false, true) => child.0[index] = b.0[index],
                 _ => {}
             }
         }

@@ -133,5 +133,13 @@ pub enum Error {
     Weights(#[from] netfit_export::Error),
 }
 
+impl Error {
+    /// A setting outside its range.
+    pub(crate) fn setting(name: &str, expected: &str, found: &impl ToString) -> Self {
+        let (name, expected) = (name.to_owned(), expected.to_owned());
+        Self::Setting { name, expected, found: found.to_string() }
+    }
+}
+
 /// A result of this crate.
 pub type Result<T> = std::result::Result<T, Error>;

@@ -159,9 +159,7 @@ fn check(scratch: &Scratch) -> Result<()> {
         [("[scratch] epochs", scratch.epochs), ("[scratch] learning_rate", scratch.learning_rate)]
     {
         if !(found > 0.0 && found.is_finite()) {
-            let (name, expected) = (name.to_owned(), "more than 0".to_owned());
-            let found = found.to_string();
-            return Err(Error::Setting { name, expected, found });
+            return Err(Error::setting(name, "more than 0", &found));
         }
     }
     Ok(())

@@ -87,8 +87,7 @@ pub(crate) fn check(space: &Space, splits: &Splits, training: &Training) -> Resu
         ("checkpoint_steps", "at least 1", t.checkpoint_steps as f64, t.checkpoint_steps >= 1),
     ] {
         if !good {
-            let (name, expected) = (format!("[training] {name}"), expected.to_owned());
-            return Err(Error::Setting { name, expected, found: found.to_string() });
+            return Err(Error::setting(&format!("[training] {name}"), expected, &found));
         }
     }
     check_images(space, splits, training.batch)

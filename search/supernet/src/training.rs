@@ -63,8 +63,8 @@ impl Trainer {
         let phases = phases(space, training, feed.steps(training));
         if phases.first().is_some_and(|full| full.steps == 0) {
             // All others are taught by what this one leaves.
-            let (name, expected) = ("[training] full_epochs".into(), "at least one step".into());
-            return Err(Error::Setting { name, expected, found: training.full_epochs.to_string() });
+            let (name, found) = ("[training] full_epochs", training.full_epochs);
+            return Err(Error::setting(name, "at least one step", &found));
         }
         let origin = Origin {
             space: space.id().to_owned(),

@@ -65,9 +65,7 @@ pub(super) fn check_options(options: &Proxyless) -> Result<()> {
         ("[proxyless] slack", "0 to 1", o.slack, (0.0..=1.0).contains(&o.slack)),
     ] {
         if !good {
-            let (name, expected) = (name.to_owned(), expected.to_owned());
-            let found = found.to_string();
-            return Err(Error::Setting { name, expected, found });
+            return Err(Error::setting(name, expected, &found));
         }
     }
     Ok(())

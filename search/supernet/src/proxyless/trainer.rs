@@ -258,11 +258,11 @@ impl ProxylessTrainer {
         if (steps / interval * interval) as f64 > self.rest() {
             return Ok(());
         }
-        Err(Error::Setting {
-            name: "[proxyless] interval".into(),
-            expected: "a step of the architecture in `epochs`, after `rest_epochs`".into(),
-            found: format!("{interval}, with {steps} steps of the weights"),
-        })
+        Err(Error::setting(
+            "[proxyless] interval",
+            "a step of the architecture in `epochs`, after `rest_epochs`",
+            &format!("{interval}, with {steps} steps of the weights"),
+        ))
     }
 
     /// Whether the architecture learns after the weight step just done.
