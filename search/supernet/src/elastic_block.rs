@@ -1,5 +1,7 @@
 //! The parts of a supernet: blocks whose layers serve every smaller block, and how they are made from a space.
 
+use std::collections::BTreeSet;
+
 use netfit_export as export;
 use netfit_spaces::{Block, ChoiceKind, Conv, Layer, LayerKind, Slot, Space};
 
@@ -7,9 +9,16 @@ use crate::{Error, Result, initial, parameters::ParametersBuilder};
 
 #[derive(Debug)]
 pub(crate) struct ElasticBlock {
-    /// Middle channels that can be chosen, ascending; empty without an expansion.
-    pub(crate) middles: Vec<usize>,
+    /// Widths inside that can be chosen, ascending; empty without an expansion.
+    pub(crate) widths: Vec<Width>,
     pub(crate) layers: Vec<ElasticLayer>,
+}
+
+/// Middle channels, and those that squeeze-and-excite squeezes them to (0 without).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Width {
+    pub(crate) middle: usize,
+    pub(crate) squeeze: usize,
 }
 
 /// A layer of the largest block; numbers are those of [`Parameters`].
@@ -130,13 +139,25 @@ fn fits(part: &Block, full: &Block) -> bool {
         })
 }
 
-/// Kernels and middle channels of a block's layers.
-fn inside(block: &Block) -> (Option<usize>, Option<usize>) {
-    let depthwise = block.layers().into_iter().find(|layer| layer.name == "depthwise");
-    match depthwise.map(|layer| (layer.kind, layer.input.channels)) {
-        Some((LayerKind::Conv(conv), channels)) => (Some(conv.kernel), Some(channels)),
-        _ => (None, None),
-    }
+/// Kernel of a block's depth-wise layer, and its widths.
+fn inside(block: &Block) -> Option<(usize, Width)> {
+    let layers = block.layers();
+    let squeeze = layers.iter().find_map(|layer| match layer.kind {
+        LayerKind::SqueezeExcite { squeeze } => Some(squeeze),
+        _ => None,
+    });
+    layers.iter().find(|layer| layer.name == "depthwise").and_then(|layer| match layer.kind {
+        LayerKind::Conv(conv) => {
+            let middle = layer.input.channels;
+            Some((conv.kernel, Width { middle, squeeze: squeeze.unwrap_or(0) }))
+        }
+        _ => None,
+    })
+}
+
+/// The values, ascending, each once.
+fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
+    values.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
 /// Adds blocks' parameters in the order in which the network uses them.
@@ -152,14 +173,7 @@ impl Builder {
     /// Adds the block that serves all `options`, the last of which is the largest, under the name of its place.
     pub(crate) fn block(&mut self, place: &str, options: &[Block]) -> ElasticBlock {
         let largest = &options[options.len() - 1];
-        let distinct = |values: Vec<usize>| {
-            let mut values = values;
-            values.sort_unstable();
-            values.dedup();
-            values
-        };
-        let kernels = distinct(options.iter().filter_map(|option| inside(option).0).collect());
-        let middles = distinct(options.iter().filter_map(|option| inside(option).1).collect());
+        let kernels = distinct(options.iter().filter_map(inside).map(|(kernel, _)| kernel));
         let mut layers = Vec::new();
         for layer in largest.layers() {
             let name = format!("{place}.{}", layer.name);
@@ -173,8 +187,8 @@ impl Builder {
                 LayerKind::Linear { bias, .. } => self.linear(&name, &layer, bias),
             });
         }
-        let expands = largest.kind() == "mbconv";
-        ElasticBlock { middles: if expands { middles } else { Vec::new() }, layers }
+        let widths = options.iter().filter(|option| option.kind() == "mbconv").filter_map(inside);
+        ElasticBlock { widths: distinct(widths.map(|(_, width)| width)), layers }
     }
 
     fn conv(&mut self, name: &str, layer: &Layer, conv: Conv, kernels: &[usize]) -> ElasticConv {

@@ -4,26 +4,26 @@ use tch::{Kind, Tensor, no_grad};
 
 use crate::{
     Supernet,
-    elastic_block::{ElasticBlock, ElasticConv, ElasticLayer},
+    elastic_block::{ElasticBlock, ElasticConv, ElasticLayer, Width},
 };
 
 impl Supernet {
     /// Sorts each block's middle channels by the L1 norm of the point-wise-linear weights that read them, largest
-    /// first (section 3.3; `re_organize_middle_weights` in the authors' code). Channels of squeeze-and-excite are
-    /// sorted likewise by its second convolution, but all of them each time, as there: subnets with a narrower squeeze may
-    /// get other ones. The full network computes the same as before.
+    /// first (section 3.3; `re_organize_middle_weights` in the authors' code), and the channels inside
+    /// squeeze-and-excite likewise by its second convolution. The full network computes the same as before.
     ///
-    /// `widths` is how many of a block's choices of the middle width are elastic already, counted from the largest:
-    /// a channel stays in its group between two of these widths, so trained subnets keep theirs.
-    pub(crate) fn sort_channels(&self, widths: usize) {
-        for block in self.blocks().filter(|block| !block.middles.is_empty()) {
-            let kept = block.middles.len().saturating_sub(widths);
-            no_grad(|| self.sort_block(block, &block.middles[kept..]));
+    /// `elastic` is how many of a block's widths are elastic already, counted from the largest: a channel stays in its
+    /// group between two of these, so trained subnets keep theirs. Departure: the authors' code keeps the groups of
+    /// middle channels only, so squeeze-and-excite of subnets that were trained loses its channels.
+    pub(crate) fn sort_channels(&self, elastic: usize) {
+        for block in self.blocks().filter(|block| !block.widths.is_empty()) {
+            let kept = block.widths.len().saturating_sub(elastic);
+            no_grad(|| self.sort_block(block, &block.widths[kept..]));
         }
     }
 
     /// `boundaries` are ascending widths; the last is the full width.
-    fn sort_block(&self, block: &ElasticBlock, boundaries: &[usize]) {
+    fn sort_block(&self, block: &ElasticBlock, boundaries: &[Width]) {
         let [ElasticLayer::Conv(expand), ElasticLayer::Conv(depthwise), middle @ .., last] =
             &block.layers[..]
         else {
@@ -33,7 +33,7 @@ impl Supernet {
             unreachable!("an MBConv ends in a projection")
         };
         let project = self.parameters().get(project.weight);
-        let order = within_groups(&norms(project), boundaries);
+        let order = within_groups(&norms(project), boundaries.iter().map(|width| width.middle));
         permute(project, 1, &order);
         for conv in [expand, depthwise] {
             self.permute_outputs(conv, &order);
@@ -44,7 +44,7 @@ impl Supernet {
             permute(expand, 0, &order);
             permute(expand_bias, 0, &order);
             permute(reduce, 1, &order);
-            let order = norms(expand).argsort(0, true);
+            let order = within_groups(&norms(expand), boundaries.iter().map(|width| width.squeeze));
             permute(expand, 1, &order);
             permute(reduce, 0, &order);
             permute(reduce_bias, 0, &order);
@@ -67,11 +67,10 @@ fn norms(weight: &Tensor) -> Tensor {
 }
 
 /// Channels by descending norm, group after group; groups end at the boundaries.
-fn within_groups(norms: &Tensor, boundaries: &[usize]) -> Tensor {
+fn within_groups(norms: &Tensor, boundaries: impl Iterator<Item = usize>) -> Tensor {
     let mut start = 0;
     let groups: Vec<Tensor> = boundaries
-        .iter()
-        .map(|&end| {
+        .map(|end| {
             let (first, length) = (start, end as i64 - start);
             start = end as i64;
             norms.narrow(0, first, length).argsort(0, true) + first
