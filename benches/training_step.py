@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-EPSILON, MOMENTUM = 1e-5, 0.1
+EPSILON = 1e-5
 
 
 def parse(line):
@@ -42,8 +42,9 @@ def activate(x, name):
 class Norm(nn.BatchNorm2d):
     def active(self, x):
         n = x.shape[1]
-        return F.batch_norm(x, self.running_mean[:n], self.running_var[:n], self.weight[:n], self.bias[:n],
-                            self.training, MOMENTUM, EPSILON)
+        # As netfit, which re-calibrates in place of running statistics: training keeps none.
+        given = (None, None) if self.training else (self.running_mean[:n], self.running_var[:n])
+        return F.batch_norm(x, *given, self.weight[:n], self.bias[:n], self.training, 0.0, EPSILON)
 
 
 class Elastic(nn.Module):

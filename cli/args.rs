@@ -132,7 +132,7 @@ pub(crate) struct SpaceArgs {
     /// A preset (ofa-mbv3, ofa-mbv3-multi, ofa-28, proxyless, proxyless-28, mnasnet, mnasnet-28, nas-bench-macro) or a TOML
     /// file.
     pub(crate) space: String,
-    /// One network of the space: a digit for each choice.
+    /// One network of the space: a digit for each choice, or smallest or largest.
     #[arg(long, value_name = "GENOTYPE")]
     pub(crate) network: Option<String>,
 }
@@ -273,7 +273,7 @@ pub(crate) struct Export {
     pub(crate) run: PathBuf,
     #[command(flatten)]
     pub(crate) training: TrainDevice,
-    /// The subnet.
+    /// The subnet: a digit for each choice of the space, or smallest or largest.
     #[arg(long)]
     pub(crate) genotype: String,
     /// The ONNX file to write; its weights go beside it into a file that ends in .safetensors.

@@ -292,6 +292,8 @@ fn wrong_spaces_and_genotypes_name_what_is_wrong() {
         assert!(message.contains(reason), "{op}: {message}");
     }
     let space = Space::preset("nas-bench-macro").unwrap();
+    assert_eq!(space.parse("largest").unwrap(), space.largest());
+    assert_eq!(space.parse("smallest").unwrap(), space.smallest());
     assert!(
         space.parse("0000000").unwrap_err().to_string().contains("expected 8 choices, found 7")
     );

@@ -60,6 +60,11 @@ impl Weights {
         self.tensors.iter().map(|(name, tensor)| (name.as_str(), tensor))
     }
 
+    /// Whether all numbers are.
+    pub fn finite(&self) -> bool {
+        self.tensors.values().flat_map(|tensor| &tensor.data).all(|number| number.is_finite())
+    }
+
     /// Whether these are the network's weights: each of [`Network::weights`] with its shape, and nothing more.
     ///
     /// # Errors

@@ -63,7 +63,7 @@ pub enum Error {
     },
     /// A genotype that does not belong to the space.
     #[error(
-        "genotype `{genotype}` is not in space `{space}`: {reason}; hint: a genotype is one digit for each choice, as `netfit space` prints it"
+        "genotype `{genotype}` is not in space `{space}`: {reason}; hint: a genotype is one digit for each choice, as `netfit space` prints it, or `smallest` or `largest`"
     )]
     Genotype {
         /// The genotype as it was found.

@@ -211,13 +211,20 @@ impl Space {
         self.stages.iter().map(|stage| stage.layers.len()).sum()
     }
 
-    /// The genotype that `text` names, made canonical.
+    /// The genotype that `text` is, made canonical; `smallest` and `largest` name these two.
     ///
     /// # Errors
     /// Another number of choices, or a value that its choice does not have.
     pub fn parse(&self, text: &str) -> Result<Genotype> {
         let genotype: std::result::Result<Genotype, String> = text.trim().parse();
-        self.checked(genotype.map_err(|reason| self.no_genotype(text, reason))?)
+        let checked = genotype
+            .map_err(|reason| self.no_genotype(text, reason))
+            .and_then(|genotype| self.checked(genotype));
+        match text.trim() {
+            "smallest" => checked.or_else(|_| Ok(self.smallest())),
+            "largest" => checked.or_else(|_| Ok(self.largest())),
+            _ => checked,
+        }
     }
 
     /// The genotype of these values, one for each choice, made canonical.

@@ -1,9 +1,9 @@
 //! Images in memory, and what is known about their pixels.
 
-use netfit_spaces::{Shape, short_hash};
+use netfit_spaces::{Random, Shape, short_hash};
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result, load};
+use crate::{Error, Result, load, split};
 
 /// Labelled images of one size, in memory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,6 +60,14 @@ impl Dataset {
         }
         let targets = indices.iter().map(|&index| self.targets[index]).collect();
         Self { shape: self.shape, labels: self.labels.clone(), images, targets }
+    }
+
+    /// Two parts, the second with this share (0 to below 1) of each class, each in the order of the whole.
+    ///
+    /// Of a class of two or more images at least one goes into each part, unless the share is 0.
+    pub fn cut(&self, share: f64, random: &mut Random) -> (Self, Self) {
+        let (kept, cut) = split::stratified(&self.targets, share, random);
+        (self.subset(&kept), self.subset(&cut))
     }
 }
 

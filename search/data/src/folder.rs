@@ -26,9 +26,8 @@ pub(crate) fn load(spec: &FolderSpec, seed: u64) -> Result<Stored> {
     if let Some(test) = test {
         return Ok(Stored { train, test: test.read(spec, shape, &labels)? });
     }
-    let mut random = Random::new(seed, "test split");
-    let (kept, cut) = split::stratified(&train.targets, TEST_SHARE, &mut random);
-    Ok(Stored { test: train.subset(&cut), train: train.subset(&kept) })
+    let (train, test) = train.cut(TEST_SHARE, &mut Random::new(seed, "test split"));
+    Ok(Stored { train, test })
 }
 
 pub(crate) fn describe(spec: &FolderSpec) -> Result<Description> {

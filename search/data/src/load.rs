@@ -4,7 +4,7 @@ use std::path::Path;
 
 use netfit_spaces::{Random, Shape, short_hash};
 
-use crate::{DataSpec, Dataset, Error, Normalization, Result, cifar, folder, idx, split};
+use crate::{DataSpec, Dataset, Error, Normalization, Result, cifar, folder, idx};
 
 /// A data set, split.
 #[derive(Clone, Debug, PartialEq)]
@@ -71,9 +71,7 @@ pub fn load(spec: &DataSpec, holdout: f64, seed: u64) -> Result<Splits> {
         DataSpec::Cifar100 { path } => cifar::load(path, &cifar::HUNDRED)?,
         DataSpec::Folder(spec) => folder::load(spec, seed)?,
     };
-    let (kept, held) = split::stratified(&all.targets, holdout, &mut Random::new(seed, "holdout"));
-    let holdout = all.subset(&held);
-    let train = if held.is_empty() { all } else { all.subset(&kept) };
+    let (train, holdout) = all.cut(holdout, &mut Random::new(seed, "holdout"));
     let normalization = Normalization::of(&train)?;
     Ok(Splits { train, holdout, test, normalization })
 }

@@ -24,6 +24,7 @@ use serde::{Deserialize, Serialize};
 /// | `architecture_images` | 0.1 | share of the training images that teach alpha and nothing else |
 /// | `lambda` | 0.1 | price of latency in `add`; where `dual` starts |
 /// | `eta` | 0.05 | step of the price in `dual` |
+/// | `damping` | 1 | what the price in `dual` is higher by for each target's worth above the target |
 /// | `mul_scale`, `mul_exponent` | 0.2, 0.3 | `a` and `b` of `mul` |
 /// | `networks` | 10 | networks of one update of `reinforce` |
 /// | `reward_exponent` | 0.1 | `w` of its reward |
@@ -60,6 +61,8 @@ pub struct Proxyless {
     pub lambda: f64,
     /// Step of the price, more than 0.
     pub eta: f64,
+    /// Damping of the price, at least 0.
+    pub damping: f64,
     /// `a` of the form `mul`, more than 0.
     pub mul_scale: f64,
     /// `b` of the form `mul`, at least 0.
@@ -90,8 +93,9 @@ pub enum Update {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LatencyLoss {
-    /// `CE + lambda (E - T) / T`, and `lambda <- max(0, lambda + eta (E - T) / T)` at each step of the architecture:
-    /// aims at `T`.
+    /// `CE + ((max(0, lambda + c x))^2 - lambda^2) / 2c` with `x = (E - T) / T` and the damping `c`, and
+    /// `lambda <- max(0, lambda + eta x)` at each step of the architecture: aims at `T`. This is the augmented Lagrangian
+    /// (Rockafellar 1973) of the constraint `E <= T`; without damping (`CE + lambda x`) the two swing around each other.
     Dual,
     /// `CE + lambda (E - T) / T` at a fixed price.
     Add,
@@ -143,6 +147,7 @@ impl Default for Proxyless {
             architecture_images: 0.1,
             lambda: 0.1,
             eta: 0.05,
+            damping: 1.0,
             mul_scale: 0.2,
             mul_exponent: 0.3,
             networks: 10,

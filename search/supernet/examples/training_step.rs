@@ -48,19 +48,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     let autocast = Autocast::new(job.precision, device);
     let supernet = Supernet::new(&space, device, 0)?;
     let largest = space.largest();
-    let weights = supernet.extract(&largest, None);
-    // As a training keeps it.
-    let teacher = Standalone::new(&space.network(&largest), &weights, device)?.folded();
-    let teacher = match job.precision {
-        Precision::Bf16 => teacher.of_kind(Kind::BFloat16),
-        Precision::Fp32 | Precision::Tf32 => teacher,
-    };
     let shape = space.inputs()[0];
     let [channels, height, width] =
         [shape.channels, shape.height, shape.width].map(|side| side as i64);
     // Drawn on the CPU, so that they are the same everywhere.
     let images = Tensor::randn([job.batch, channels, height, width], (Kind::Float, Device::Cpu));
     let images = channels_last(&images, device);
+    let statistics = supernet.calibrate(&largest, [images.shallow_clone()]);
+    let weights = supernet.extract(&largest, &statistics);
+    // As a training keeps it.
+    let teacher = Standalone::new(&space.network(&largest), &weights, device)?.folded();
+    let teacher = match job.precision {
+        Precision::Bf16 => teacher.of_kind(Kind::BFloat16),
+        Precision::Fp32 | Precision::Tf32 => teacher,
+    };
     let classes = space.spec().classes as i64;
     let targets = Tensor::randint(classes, [job.batch], (Kind::Int64, Device::Cpu));
     let targets = targets.to_device(device);

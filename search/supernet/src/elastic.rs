@@ -4,14 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use netfit_export::Weights;
 use netfit_spaces::{Block, Conv, Genotype, Layer, LayerKind, Network, Slot, Space};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Tensor};
 
 use crate::{
     Mode, Parameters, Result,
     elastic_block::{Builder, ElasticBlock, ElasticConv, ElasticLayer, Norm, elastic_slots},
-    layout::{self, first},
+    layout::first,
     ops,
 };
 
@@ -22,7 +21,6 @@ pub struct Supernet {
     device: Device,
     slots: BTreeMap<Slot, Vec<Served>>,
     parameters: Parameters,
-    running: Vec<Running>,
 }
 
 /// An elastic block, and the largest block that it serves.
@@ -30,13 +28,6 @@ pub struct Supernet {
 struct Served {
     largest: Block,
     by: ElasticBlock,
-}
-
-#[derive(Debug)]
-pub(crate) struct Running {
-    name: String,
-    pub(crate) mean: Tensor,
-    pub(crate) variance: Tensor,
 }
 
 impl Supernet {
@@ -58,7 +49,7 @@ impl Supernet {
         seed: u64,
         slots: impl Iterator<Item = (Slot, Vec<Vec<Block>>)>,
     ) -> Self {
-        let mut builder = Builder { seed, ..Builder::default() };
+        let mut builder = Builder::new(seed);
         let mut served = BTreeMap::new();
         for (slot, groups) in slots {
             let alone = groups.len() == 1;
@@ -69,17 +60,8 @@ impl Supernet {
             };
             served.insert(slot, groups.into_iter().enumerate().map(serve).collect());
         }
-        let running = builder
-            .norms
-            .into_iter()
-            .map(|(name, channels)| Running {
-                name,
-                mean: Tensor::zeros([channels], (Kind::Float, device)),
-                variance: Tensor::ones([channels], (Kind::Float, device)),
-            })
-            .collect();
         let parameters = builder.parameters.build(device);
-        Self { space: space.clone(), device, slots: served, parameters, running }
+        Self { space: space.clone(), device, slots: served, parameters }
     }
 
     /// What serves a block in its slot: the only one there, or the one of its own.
@@ -110,17 +92,6 @@ impl Supernet {
 
     pub(crate) fn blocks(&self) -> impl Iterator<Item = &ElasticBlock> {
         self.slots.values().flatten().map(|served| &served.by)
-    }
-
-    /// Whether all parameters and running statistics are.
-    pub(crate) fn finite(&self) -> bool {
-        let finite = |tensor: &Tensor| tensor.isfinite().all().int64_value(&[]) != 0;
-        let running = |running: &Running| finite(&running.mean) && finite(&running.variance);
-        self.parameters.finite() && self.running.iter().all(running)
-    }
-
-    pub(crate) fn running(&self, norm: &Norm) -> &Running {
-        &self.running[norm.statistics]
     }
 
     /// Logits `[N, classes]` of the network `blocks` for normalised images `[N, C, H, W]` in channels-last order.
@@ -188,23 +159,13 @@ impl Supernet {
     }
 
     fn normalise(&self, x: &Tensor, norm: &Norm, mode: &mut Mode) -> Tensor {
-        let parts = self.norm(norm, x.size()[1] as usize, mode);
-        mode.normalise(norm.statistics, x, parts.each_ref())
+        let parts = self.norm(norm, x.size()[1] as usize);
+        mode.normalise(norm.number, x, parts.each_ref())
     }
 
-    /// Scale, shift, mean and variance of the first channels.
-    pub(crate) fn norm(&self, norm: &Norm, channels: usize, mode: &Mode) -> [Tensor; 4] {
-        let (mean, variance) = match mode {
-            Mode::Calibrated(statistics) => statistics
-                .get(norm.statistics)
-                .expect("statistics are collected on the network that uses them"),
-            Mode::Train { .. } | Mode::Running | Mode::Calibrate(_) => {
-                let running = &self.running[norm.statistics];
-                (first(&running.mean, 0, channels), first(&running.variance, 0, channels))
-            }
-        };
-        let part = |number| first(self.parameters.get(number), 0, channels);
-        [part(norm.weight), part(norm.bias), mean, variance]
+    /// Scale and shift of the first channels.
+    pub(crate) fn norm(&self, norm: &Norm, channels: usize) -> [Tensor; 2] {
+        [norm.scale, norm.shift].map(|number| first(self.parameters.get(number), 0, channels))
     }
 
     /// The active filter `[out, in / groups, k, k]`: first channels, and the transformed centre of the kernel.
@@ -275,30 +236,5 @@ impl Supernet {
                 elastic.numbers(&layer).into_iter().for_each(|number| taking_part[number] = true);
             }
         }
-    }
-
-    /// Writes all weights and running statistics, under their own names.
-    pub(crate) fn save(&self, weights: &mut Weights) {
-        self.parameters.save(self.parameters.values(), "", weights);
-        for running in &self.running {
-            let mut put = |name: &str, tensor: &Tensor| {
-                weights.insert(format!("{}.{name}", running.name), layout::to_host(tensor));
-            };
-            put("mean", &running.mean);
-            put("variance", &running.variance);
-        }
-    }
-
-    /// Reads back what [`Supernet::save`] wrote.
-    ///
-    /// # Errors
-    /// A missing tensor, or one of another shape.
-    pub(crate) fn load(&mut self, weights: &Weights) -> Result<()> {
-        self.parameters.load(self.parameters.values(), "", weights)?;
-        for running in &mut self.running {
-            layout::read(&mut running.mean, &format!("{}.mean", running.name), weights)?;
-            layout::read(&mut running.variance, &format!("{}.variance", running.name), weights)?;
-        }
-        Ok(())
     }
 }

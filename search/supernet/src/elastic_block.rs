@@ -50,12 +50,12 @@ pub(crate) struct Transform {
     pub(crate) matrix: usize,
 }
 
-/// Scale, shift, and the place of the running statistics.
+/// A batch normalisation: its scale and shift, and its number among all.
 #[derive(Debug)]
 pub(crate) struct Norm {
-    pub(crate) weight: usize,
-    pub(crate) bias: usize,
-    pub(crate) statistics: usize,
+    pub(crate) scale: usize,
+    pub(crate) shift: usize,
+    pub(crate) number: usize,
 }
 
 impl ElasticConv {
@@ -71,7 +71,7 @@ impl ElasticLayer {
         match (self, active.kind) {
             (Self::Conv(conv), LayerKind::Conv(spec)) => {
                 let matrices = conv.used(spec.kernel).map(|transform| transform.matrix);
-                [conv.weight, conv.norm.weight, conv.norm.bias]
+                [conv.weight, conv.norm.scale, conv.norm.shift]
                     .into_iter()
                     .chain(matrices)
                     .collect()
@@ -163,13 +163,17 @@ fn distinct<T: Ord>(values: impl Iterator<Item = T>) -> Vec<T> {
 /// Adds blocks' parameters in the order in which the network uses them.
 #[derive(Default)]
 pub(crate) struct Builder {
-    pub(crate) seed: u64,
+    seed: u64,
     pub(crate) parameters: ParametersBuilder,
-    /// Name and channels of every normalisation.
-    pub(crate) norms: Vec<(String, i64)>,
+    /// How many normalisations there are so far.
+    norms: usize,
 }
 
 impl Builder {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { seed, ..Self::default() }
+    }
+
     /// Adds the block that serves all `options`, the last of which is the largest, under the name of its place.
     pub(crate) fn block(&mut self, place: &str, options: &[Block]) -> ElasticBlock {
         let largest = &options[options.len() - 1];
@@ -202,11 +206,11 @@ impl Builder {
         });
         let transforms = transforms.collect();
         let norm = Norm {
-            weight: self.constant(format!("{name}.norm.weight"), outputs, 1.0),
-            bias: self.constant(format!("{name}.norm.bias"), outputs, 0.0),
-            statistics: self.norms.len(),
+            scale: self.constant(format!("{name}.norm.weight"), outputs, 1.0),
+            shift: self.constant(format!("{name}.norm.bias"), outputs, 0.0),
+            number: self.norms,
         };
-        self.norms.push((format!("{name}.norm"), outputs as i64));
+        self.norms += 1;
         ElasticConv { weight, transforms, norm }
     }
 

@@ -29,7 +29,7 @@ impl Trainer {
         let _exact = Exact::begin();
         let images = self.feed().calibration(self.training());
         let statistics = self.supernet().calibrate(genotype, images);
-        self.supernet().extract(genotype, Some(&statistics))
+        self.supernet().extract(genotype, &statistics)
     }
 }
 

@@ -13,7 +13,7 @@
 //! let supernet = Supernet::new(&space, Device::Cpu, 0)?;
 //! let images = Tensor::rand([4, 1, 28, 28], (Kind::Float, Device::Cpu));
 //! let statistics = supernet.calibrate(&space.smallest(), [images.shallow_clone()]);
-//! let weights = supernet.extract(&space.smallest(), Some(&statistics));
+//! let weights = supernet.extract(&space.smallest(), &statistics);
 //! let module = Standalone::new(&space.network(&space.smallest()), &weights, Device::Cpu)?;
 //! assert_eq!(module.logits(&images).size(), [4, 10]);
 //! # Ok::<(), netfit_supernet::Error>(())

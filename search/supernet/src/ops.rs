@@ -5,9 +5,6 @@ use tch::{Device, Kind, Reduction, Tensor};
 
 use crate::depthwise::depthwise;
 
-/// Weight of a new batch's statistics in the running ones.
-pub(crate) const NORM_MOMENTUM: f64 = 0.1;
-
 /// Labels that a cross-entropy leaves out; ours are never negative.
 const IGNORED: i64 = -100;
 
@@ -45,22 +42,17 @@ pub(crate) fn convolve(
     x.conv2d(weight, bias, [stride; 2], [padding; 2], [1, 1], groups as i64)
 }
 
-/// Batch normalisation by given statistics.
+/// Batch normalisation by a given mean and variance, or by those of the batch.
 pub(crate) fn normalise(
     x: &Tensor,
-    [weight, bias, mean, variance]: [&Tensor; 4],
-    training: bool,
+    scale: &Tensor,
+    shift: &Tensor,
+    given: Option<[&Tensor; 2]>,
 ) -> Tensor {
-    x.batch_norm(
-        Some(weight),
-        Some(bias),
-        Some(mean),
-        Some(variance),
-        training,
-        NORM_MOMENTUM,
-        NORM_EPSILON,
-        true,
-    )
+    let (scale, shift, unused) = (Some(scale), Some(shift), 0.0);
+    let by_batch = given.is_none();
+    let [mean, variance] = given.map_or([None, None], |given| given.map(Some));
+    x.batch_norm(scale, shift, mean, variance, by_batch, unused, NORM_EPSILON, true)
 }
 
 /// Adds to a block's output `x` what its skip makes of its input; in place where no gradient needs `x` as it was, as that

@@ -55,7 +55,6 @@ impl<'a> ScratchTrainer<'a> {
             Self { module, parameters, sgd, feed, training, curve, step: 0, checkpoints, origin };
         if let Some((place, weights)) = trainer.checkpoints.load(&trainer.origin)? {
             let Self { parameters, sgd, .. } = &mut trainer;
-            parameters.load(parameters.values(), "", &weights)?;
             sgd.load(parameters, &weights)?;
             trainer.step = place.step.min(steps);
         }
@@ -120,12 +119,13 @@ impl<'a> ScratchTrainer<'a> {
     fn weights(&self, statistics: &Statistics) -> Weights {
         let (mut weights, mut norm) = (Weights::new(), 0);
         for spec in self.module.network().weights() {
-            let collected = || statistics.get(norm).expect("every normalisation was calibrated");
             let tensor = match self.parameters.named(&spec.name) {
                 Some(learned) => layout::to_host(learned),
-                None if spec.name.ends_with("norm.mean") => layout::to_host(&collected().0),
+                None if spec.name.ends_with("norm.mean") => {
+                    layout::to_host(&statistics.of(norm)[0])
+                }
                 None => {
-                    let variance = layout::to_host(&collected().1);
+                    let variance = layout::to_host(&statistics.of(norm)[1]);
                     norm += 1;
                     variance
                 }
@@ -138,9 +138,7 @@ impl<'a> ScratchTrainer<'a> {
     fn save(&self) -> Result<()> {
         self.finite()?;
         self.checkpoints.make()?;
-        let mut weights = Weights::new();
-        self.parameters.save(self.parameters.values(), "", &mut weights);
-        self.sgd.save(&self.parameters, &mut weights);
+        let weights = self.sgd.save(&self.parameters);
         self.checkpoints.save(&self.origin, Place { phase: 0, step: self.step }, &weights)
     }
 

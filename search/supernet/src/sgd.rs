@@ -6,6 +6,9 @@ use tch::{Tensor, no_grad};
 
 use crate::{Parameters, Result};
 
+/// Before the names of velocities.
+const VELOCITY: &str = "velocity/";
+
 /// The optimiser's settings and its velocity `v`, one flat tensor.
 #[derive(Debug)]
 pub struct Sgd {
@@ -44,12 +47,21 @@ impl Sgd {
         let _ = self.velocity.zero_();
     }
 
-    pub(crate) fn save(&self, parameters: &Parameters, weights: &mut Weights) {
-        parameters.save(&self.velocity, "velocity/", weights);
+    /// The parameters under their names, and the velocity of each: all that the next step depends on.
+    pub(crate) fn save(&self, parameters: &Parameters) -> Weights {
+        let mut weights = Weights::new();
+        parameters.save(parameters.values(), "", &mut weights);
+        parameters.save(&self.velocity, VELOCITY, &mut weights);
+        weights
     }
 
+    /// Reads back what [`Sgd::save`] wrote.
+    ///
+    /// # Errors
+    /// A missing tensor, or one of another shape.
     pub(crate) fn load(&mut self, parameters: &Parameters, weights: &Weights) -> Result<()> {
-        parameters.load(&self.velocity, "velocity/", weights)
+        parameters.load(parameters.values(), "", weights)?;
+        parameters.load(&self.velocity, VELOCITY, weights)
     }
 }
 

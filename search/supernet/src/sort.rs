@@ -52,12 +52,9 @@ impl Supernet {
     }
 
     fn permute_outputs(&self, conv: &ElasticConv, order: &Tensor) {
-        for number in [conv.weight, conv.norm.weight, conv.norm.bias] {
+        for number in [conv.weight, conv.norm.scale, conv.norm.shift] {
             permute(self.parameters().get(number), 0, order);
         }
-        let running = self.running(&conv.norm);
-        permute(&running.mean, 0, order);
-        permute(&running.variance, 0, order);
     }
 }
 

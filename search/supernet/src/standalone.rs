@@ -4,7 +4,9 @@ use netfit_export::Weights;
 use netfit_spaces::{LayerKind, NORM_EPSILON, Network};
 use tch::{Device, Kind, Tensor, no_grad};
 
-use crate::{Mode, Parameters, Result, initial, layout, ops, parameters::ParametersBuilder};
+use crate::{
+    Mode, Parameters, Result, Statistics, initial, layout, ops, parameters::ParametersBuilder,
+};
 
 /// A network's layers with their tensors.
 #[derive(Debug)]
@@ -12,12 +14,14 @@ pub struct Standalone {
     network: Network,
     /// Per block, per layer.
     tensors: Vec<Vec<LayerTensors>>,
+    /// Those that came with the weights; none in training.
+    statistics: Statistics,
 }
 
 #[derive(Debug)]
 enum LayerTensors {
-    /// Filter; scale, shift, mean and variance.
-    Conv(Tensor, [Tensor; 4]),
+    /// Filter; scale and shift of the normalisation, and its number.
+    Conv(Tensor, [Tensor; 2], usize),
     /// Filter and bias, batch normalisation folded in.
     Folded(Tensor, Tensor),
     Gate([Tensor; 4]),
@@ -26,9 +30,10 @@ enum LayerTensors {
 }
 
 impl LayerTensors {
+    /// All but normalisations, which stay in 32 bits.
     fn all(&mut self) -> Vec<&mut Tensor> {
         match self {
-            Self::Conv(filter, norm) => std::iter::once(filter).chain(norm).collect(),
+            Self::Conv(filter, ..) => vec![filter],
             Self::Folded(filter, bias) => vec![filter, bias],
             Self::Gate(tensors) => tensors.iter_mut().collect(),
             Self::Pool => Vec::new(),
@@ -44,10 +49,17 @@ impl Standalone {
     /// A missing tensor, or one of another shape.
     pub fn new(network: &Network, weights: &Weights, device: Device) -> Result<Self> {
         weights.check(network)?;
-        Self::build(network, |name| {
+        let tensor = |name: &str| {
             let tensor = layout::from_host(weights.get(name)?);
             Ok(layout::channels_last(&tensor, device))
-        })
+        };
+        let mut statistics = Statistics::default();
+        for spec in network.weights() {
+            if let Some(norm) = spec.name.strip_suffix(".mean") {
+                statistics.push(&tensor(&spec.name)?, &tensor(&format!("{norm}.variance"))?);
+            }
+        }
+        Self::build(network, statistics, tensor)
     }
 
     /// The network with seeded initial weights (see [`initial::learned`]) that learn.
@@ -64,20 +76,18 @@ impl Standalone {
             builder.add(spec.name.clone(), initial::learned(seed, spec));
         }
         let parameters = builder.build(device);
-        let channels = |name: &str| {
-            let specs = network.weights();
-            specs.iter().find(|spec| spec.name == name).map_or(0, |spec| spec.shape[0]) as i64
-        };
-        let module = Self::build(network, |name| {
-            let learned = parameters.named(name).map(Tensor::shallow_clone);
-            // Running statistics are not used: a re-calibration takes their place.
-            Ok(learned.unwrap_or_else(|| Tensor::ones([channels(name)], (Kind::Float, device))))
+        let module = Self::build(network, Statistics::default(), |name| {
+            Ok(parameters.named(name).expect("every weight is learned").shallow_clone())
         })?;
         Ok((module, parameters))
     }
 
-    fn build(network: &Network, tensor: impl Fn(&str) -> Result<Tensor>) -> Result<Self> {
-        let mut tensors = Vec::new();
+    fn build(
+        network: &Network,
+        statistics: Statistics,
+        tensor: impl Fn(&str) -> Result<Tensor>,
+    ) -> Result<Self> {
+        let (mut tensors, mut norms) = (Vec::new(), 0..);
         for (index, block) in network.blocks().iter().enumerate() {
             let mut layers = Vec::new();
             for layer in block.layers() {
@@ -86,12 +96,8 @@ impl Standalone {
                 layers.push(match layer.kind {
                     LayerKind::Conv(_) => LayerTensors::Conv(
                         tensor("weight")?,
-                        [
-                            tensor("norm.weight")?,
-                            tensor("norm.bias")?,
-                            tensor("norm.mean")?,
-                            tensor("norm.variance")?,
-                        ],
+                        [tensor("norm.weight")?, tensor("norm.bias")?],
+                        norms.next().unwrap_or_default(),
                     ),
                     LayerKind::SqueezeExcite { .. } => LayerTensors::Gate([
                         tensor("reduce.weight")?,
@@ -108,17 +114,18 @@ impl Standalone {
             }
             tensors.push(layers);
         }
-        Ok(Self { network: network.clone(), tensors })
+        Ok(Self { network: network.clone(), tensors, statistics })
     }
 
     /// The same with batch normalisation folded into the filters: faster, equal up to rounding.
     pub fn folded(mut self) -> Self {
         for layer in self.tensors.iter_mut().flatten() {
-            if let LayerTensors::Conv(filter, [weight, bias, mean, variance]) = layer {
-                let scale = &*weight / (&*variance + NORM_EPSILON).sqrt();
-                let shift = &*bias - &*mean * &scale;
+            if let LayerTensors::Conv(filter, [scale, shift], number) = layer {
+                let [mean, variance] = self.statistics.of(*number);
+                let scale = &*scale / (variance + NORM_EPSILON).sqrt();
+                let bias = &*shift - mean * &scale;
                 let filter = &*filter * scale.view([-1, 1, 1, 1]);
-                *layer = LayerTensors::Folded(filter, shift);
+                *layer = LayerTensors::Folded(filter, bias);
             }
         }
         self
@@ -146,10 +153,11 @@ impl Standalone {
 
     /// The same; `after_block` is called after each block's last operation was given to the device.
     pub fn logits_by_block(&self, images: &Tensor, after_block: &mut dyn FnMut()) -> Tensor {
-        no_grad(|| self.through(images, &mut Mode::Running, after_block))
+        let mut mode = Mode::Calibrated(&self.statistics);
+        no_grad(|| self.through(images, &mut mode, after_block))
     }
 
-    /// Logits by the statistics that `mode` names; normalisations are numbered in order.
+    /// Logits by the statistics that `mode` names.
     pub(crate) fn forward(&self, images: &Tensor, mode: &mut Mode<'_>) -> Tensor {
         self.through(images, mode, &mut || {})
     }
@@ -161,7 +169,7 @@ impl Standalone {
         after_block: &mut dyn FnMut(),
     ) -> Tensor {
         let mut x = images.shallow_clone();
-        let (mut norms, last) = (0.., self.tensors.len() - 1);
+        let last = self.tensors.len() - 1;
         for (index, (block, tensors)) in self.network.blocks().iter().zip(&self.tensors).enumerate()
         {
             if index == last {
@@ -171,10 +179,9 @@ impl Standalone {
             let input = x.shallow_clone();
             for (layer, tensors) in block.layers().iter().zip(tensors) {
                 x = match (tensors, layer.kind) {
-                    (LayerTensors::Conv(filter, norm), LayerKind::Conv(conv)) => {
+                    (LayerTensors::Conv(filter, norm, number), LayerKind::Conv(conv)) => {
                         let y = ops::convolve(&x, filter, None, conv.stride, conv.groups);
-                        let number = norms.next().unwrap_or_default();
-                        let y = mode.normalise(number, &y, norm.each_ref());
+                        let y = mode.normalise(*number, &y, norm.each_ref());
                         ops::activate(y, conv.activation)
                     }
                     (LayerTensors::Folded(filter, bias), LayerKind::Conv(conv)) => {

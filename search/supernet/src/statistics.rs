@@ -8,14 +8,11 @@ use crate::ops;
 /// Which statistics a forward pass normalises by.
 #[derive(Debug)]
 pub enum Mode<'a> {
-    /// Each batch's own; the running statistics of the active channels move towards them.
+    /// Each batch's own. No running ones are kept: they would mix all subnets, and a re-calibration takes their place.
     Train {
         /// Probability of zeroing an input of the classifier.
         dropout: f64,
     },
-    /// The running statistics of training. They mix all subnets, so they serve the full network in the first phase
-    /// only.
-    Running,
     /// Each batch's own, which are collected.
     Calibrate(&'a mut Statistics),
     /// Collected ones.
@@ -23,17 +20,29 @@ pub enum Mode<'a> {
 }
 
 impl Mode<'_> {
-    /// Normalises `x` with scale, shift, mean and variance; `number` is the normalisation's place among statistics.
-    pub(crate) fn normalise(&mut self, number: usize, x: &Tensor, parts: [&Tensor; 4]) -> Tensor {
-        let Mode::Calibrate(statistics) = self else {
-            return ops::normalise(x, parts, matches!(self, Mode::Train { .. }));
-        };
-        let [weight, bias, ..] = parts;
-        let none = None::<&Tensor>;
-        let (y, mean, inverse_deviation) =
-            x.native_batch_norm(Some(weight), Some(bias), none, none, true, 0.0, NORM_EPSILON);
-        statistics.add(number, &mean, &inverse_deviation, x.size()[0]);
-        y
+    /// Normalises `x` with a scale and a shift for each channel; `number` is the normalisation's place among statistics.
+    ///
+    /// # Panics
+    /// Where statistics are those of another network.
+    pub(crate) fn normalise(
+        &mut self,
+        number: usize,
+        x: &Tensor,
+        [scale, shift]: [&Tensor; 2],
+    ) -> Tensor {
+        match self {
+            Self::Train { .. } => ops::normalise(x, scale, shift, None),
+            Self::Calibrated(statistics) => {
+                ops::normalise(x, scale, shift, Some(statistics.of(number).each_ref()))
+            }
+            Self::Calibrate(statistics) => {
+                let (scale, shift, none) = (Some(scale), Some(shift), None::<&Tensor>);
+                let (y, mean, inverse_deviation) =
+                    x.native_batch_norm(scale, shift, none, none, true, 0.0, NORM_EPSILON);
+                statistics.add(number, &mean, &inverse_deviation, x.size()[0]);
+                y
+            }
+        }
     }
 
     /// Dropout on the classifier's input, in training.
@@ -71,8 +80,8 @@ impl Statistics {
         }
         let images = images as f64;
         let mean = mean.to_kind(Kind::Double) * images;
-        let variance =
-            (inverse_deviation.to_kind(Kind::Double).pow_tensor_scalar(-2) - NORM_EPSILON) * images;
+        let variance = inverse_deviation.to_kind(Kind::Double).pow_tensor_scalar(-2) - NORM_EPSILON;
+        let variance = variance.clamp_min(0.0) * images;
         match &mut self.0[norm] {
             Some(sum) => {
                 sum.mean += mean;
@@ -83,11 +92,21 @@ impl Statistics {
         }
     }
 
-    /// The averages for one normalisation, if it was active.
-    pub(crate) fn get(&self, norm: usize) -> Option<(Tensor, Tensor)> {
-        let sum = self.0.get(norm)?.as_ref()?;
-        let average = |total: &Tensor| (total / sum.images).clamp_min(0.0).to_kind(Kind::Float);
+    /// Sets the next normalisation's mean and variance.
+    pub(crate) fn push(&mut self, mean: &Tensor, variance: &Tensor) {
+        let [mean, variance] = [mean, variance].map(|tensor| tensor.to_kind(Kind::Double));
+        self.0.push(Some(Sum { mean, variance, images: 1.0 }));
+    }
+
+    /// Mean and variance for one normalisation.
+    ///
+    /// # Panics
+    /// Where it took no part in the network on which they were collected.
+    pub(crate) fn of(&self, number: usize) -> [Tensor; 2] {
+        let sum = self.0.get(number).and_then(Option::as_ref);
+        let sum = sum.expect("statistics are collected on the network that uses them");
         let mean = (&sum.mean / sum.images).to_kind(Kind::Float);
-        Some((mean, average(&sum.variance)))
+        let variance = (&sum.variance / sum.images).to_kind(Kind::Float);
+        [mean, variance]
     }
 }

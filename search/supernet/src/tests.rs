@@ -93,8 +93,7 @@ fn train_logits(supernet: &Supernet, genotype: &Genotype, images: &Tensor) -> Te
 fn sorting_leaves_the_full_network_and_elastic_groups_unchanged() {
     let _alone = alone();
     // Each width has a squeeze of its own.
-    let space =
-        Space::from_toml("tiny", &TINY.replace("squeeze = 0.25", "squeeze = 1.0")).unwrap();
+    let space = Space::from_toml("tiny", &TINY.replace("squeeze = 0.25", "squeeze = 1.0")).unwrap();
     let (supernet, images) = (random_supernet(&space), images(16));
     let largest = space.largest();
     let before = train_logits(&supernet, &largest, &images);
@@ -154,7 +153,8 @@ fn a_smaller_kernel_is_the_transformed_centre() {
         }
     }
     let genotype = space.parse(&values.iter().collect::<String>()).unwrap();
-    let weights = supernet.extract(&genotype, None);
+    let statistics = supernet.calibrate(&genotype, [images(8)]);
+    let weights = supernet.extract(&genotype, &statistics);
     let cut = weights.get("b02_mbconv.depthwise.weight").unwrap();
     assert_eq!(cut.shape, [32, 1, 3, 3]);
     for channel in 0..32 {
@@ -188,7 +188,7 @@ fn cut_out_gives_the_logits_of(space: &Space) {
         let statistics = supernet.calibrate(&genotype, [images.shallow_clone()]);
         let inside =
             no_grad(|| supernet.logits(&images, &genotype, &mut Mode::Calibrated(&statistics)));
-        let weights = supernet.extract(&genotype, Some(&statistics));
+        let weights = supernet.extract(&genotype, &statistics);
         let network = space.network(&genotype);
         weights.check(&network).unwrap();
         let alone = Standalone::new(&network, &weights, Device::Cpu).unwrap();
@@ -278,8 +278,9 @@ fn a_resumed_training_equals_an_unbroken_one_bit_for_bit() {
     assert_eq!(resumed.place(), whole.place());
     assert!(whole.place() > Place { phase: 3, step: 0 }, "{:?}", whole.place());
     let tensors = |trainer: &Trainer| {
+        let parameters = trainer.supernet().parameters();
         let mut weights = Weights::new();
-        trainer.supernet().save(&mut weights);
+        parameters.save(parameters.values(), "", &mut weights);
         weights
     };
     equal(&tensors(&whole), &tensors(&resumed));

@@ -1,7 +1,7 @@
 //! Training a Once-for-All supernet: the full network, then progressive shrinking with distillation from it
 //! (Cai et al., ICLR 2020, section 3.3).
 //!
-//! Departures from the authors' code: the teacher normalises by its running statistics, folded into its filters (theirs
+//! Departures from the authors' code: the teacher normalises by re-calibrated statistics, folded into its filters (theirs
 //! uses each batch's own); the learning rate of a phase scales with the configuration; every phase has a warm-up (theirs of
 //! 25 epochs have none).
 
@@ -91,7 +91,6 @@ impl Trainer {
 
     fn resume(&mut self) -> Result<()> {
         if let Some((place, weights)) = self.checkpoints.load(&self.origin)? {
-            self.supernet.load(&weights)?;
             self.sgd.load(self.supernet.parameters(), &weights)?;
             self.checkpoints.check(place, &self.phases)?;
             self.place = place;
@@ -186,7 +185,11 @@ impl Trainer {
     fn end(&mut self) -> Result<()> {
         if self.place.phase == 0 {
             let largest = self.supernet.space().largest();
-            self.supernet.extract(&largest, None).save(&self.checkpoints.teacher())?;
+            let teacher = self.subnet(&largest);
+            if !teacher.finite() {
+                return Err(self.diverged(f64::NAN));
+            }
+            teacher.save(&self.checkpoints.teacher())?;
             self.load_teacher()?;
         }
         self.place = Place { phase: self.place.phase + 1, step: 0 };
@@ -208,12 +211,10 @@ impl Trainer {
 
     /// Weights that are not finite never replace the last good checkpoint.
     fn save(&self) -> Result<()> {
-        if !self.supernet.finite() {
+        if !self.supernet.parameters().finite() {
             return Err(self.diverged(f64::NAN));
         }
-        let mut weights = Weights::new();
-        self.supernet.save(&mut weights);
-        self.sgd.save(self.supernet.parameters(), &mut weights);
+        let weights = self.sgd.save(self.supernet.parameters());
         self.checkpoints.save(&self.origin, self.place, &weights)
     }
 

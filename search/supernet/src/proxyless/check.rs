@@ -52,6 +52,7 @@ pub(super) fn check_options(options: &Proxyless) -> Result<()> {
         ),
         ("[proxyless] lambda", "at least 0", o.lambda, least_0(o.lambda)),
         ("[proxyless] eta", "more than 0", o.eta, positive(o.eta)),
+        ("[proxyless] damping", "at least 0", o.damping, least_0(o.damping)),
         ("[proxyless] mul_scale", "more than 0", o.mul_scale, positive(o.mul_scale)),
         ("[proxyless] mul_exponent", "at least 0", o.mul_exponent, least_0(o.mul_exponent)),
         ("[proxyless] networks", "at least 2", o.networks as f64, o.networks >= 2),

@@ -22,17 +22,15 @@ pub(super) fn feeds(
     Ok([Feed::new(Arc::new(weights), seed, device), Feed::new(Arc::new(judges), own_seed, device)])
 }
 
-/// The training images in two parts, drawn by the seed: the weights' and the architecture's.
+/// The training images in two parts, class by class, drawn by the seed: the weights' and the architecture's.
 fn parts(
     splits: &Splits,
     options: &Proxyless,
     training: &Training,
     seed: u64,
 ) -> Result<(Splits, Splits)> {
-    let mut indices: Vec<usize> = (0..splits.train.len()).collect();
-    Random::new(seed, "split for the architecture").shuffle(&mut indices);
-    let own = (options.architecture_images * indices.len() as f64).round() as usize;
-    let (judges, weights) = indices.split_at(own.min(indices.len()));
+    let mut random = Random::new(seed, "split for the architecture");
+    let (weights, judges) = splits.train.cut(options.architecture_images, &mut random);
     for (what, found) in [("the architecture", judges.len()), ("the weights", weights.len())] {
         if found < training.batch {
             let expected = format!("at least one batch of {} images for {what}", training.batch);
@@ -40,11 +38,28 @@ fn parts(
             return Err(Error::Images { expected, found: found.to_string(), remedy });
         }
     }
-    let of = |indices: &[usize]| {
-        let train = splits.train.subset(indices);
-        let none = Dataset { images: Vec::new(), targets: Vec::new(), ..train.clone() };
+    let of = |train: Dataset| {
+        let none = train.subset(&[]);
         let normalization = splits.normalization.clone();
         Splits { train, holdout: none.clone(), test: none, normalization }
     };
     Ok((of(weights), of(judges)))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::tests::{splits, training};
+
+    #[test]
+    fn weights_and_architecture_see_each_class_in_its_share() {
+        let options = Proxyless { architecture_images: 0.25, ..Proxyless::default() };
+        let (weights, judges) = parts(&splits(192), &options, &training(), 3).unwrap();
+        for (part, expected) in [(weights, 48), (judges, 16)] {
+            let mut counts = [0; 3];
+            part.train.targets.iter().for_each(|&class| counts[usize::from(class)] += 1);
+            assert_eq!(counts, [expected; 3]);
+        }
+    }
 }

@@ -12,6 +12,7 @@ const LEAST_SHARE: f64 = 1.0 / 40.0;
 pub(crate) struct Price {
     form: LatencyLoss,
     eta: f64,
+    damping: f64,
     scale: f64,
     exponent: f64,
     target_s: f64,
@@ -30,6 +31,7 @@ impl Price {
         Self {
             form: options.loss,
             eta: options.eta,
+            damping: options.damping,
             scale: options.mul_scale,
             exponent: options.mul_exponent,
             target_s,
@@ -40,12 +42,16 @@ impl Price {
     /// The loss of an entropy and an expected latency.
     #[cfg(test)]
     pub(crate) fn loss(&self, entropy: f64, expected_s: f64) -> f64 {
-        let relative = expected_s / self.target_s;
+        let excess = self.excess(expected_s);
         match self.form {
-            LatencyLoss::Dual | LatencyLoss::Add => entropy + self.lambda * (relative - 1.0),
+            LatencyLoss::Dual => {
+                let price = (self.lambda + self.damping * excess).max(0.0);
+                entropy + (price.powi(2) - self.lambda.powi(2)) / (2.0 * self.damping)
+            }
+            LatencyLoss::Add => entropy + self.lambda * excess,
             LatencyLoss::Mul => {
-                let ratio =
-                    (OPERATING_POINT * relative.max(LEAST_SHARE)).ln() / OPERATING_POINT.ln();
+                let relative = (1.0 + excess).max(LEAST_SHARE);
+                let ratio = (OPERATING_POINT * relative).ln() / OPERATING_POINT.ln();
                 self.scale * entropy * ratio.powf(self.exponent)
             }
         }
@@ -53,9 +59,11 @@ impl Price {
 
     pub(crate) fn shares(&self, entropy: f64, expected_s: f64) -> Shares {
         match self.form {
-            LatencyLoss::Dual | LatencyLoss::Add => {
-                Shares { entropy: 1.0, second: self.lambda / self.target_s }
+            LatencyLoss::Dual => {
+                let price = (self.lambda + self.damping * self.excess(expected_s)).max(0.0);
+                Shares { entropy: 1.0, second: price / self.target_s }
             }
+            LatencyLoss::Add => Shares { entropy: 1.0, second: self.lambda / self.target_s },
             LatencyLoss::Mul => {
                 let relative = expected_s / self.target_s;
                 let base = OPERATING_POINT.ln();
@@ -71,9 +79,13 @@ impl Price {
     /// Moves the price of the form `dual` after a step of the architecture.
     pub(crate) fn follow(&mut self, expected_s: f64) {
         if self.form == LatencyLoss::Dual {
-            let excess = expected_s / self.target_s - 1.0;
-            self.lambda = (self.lambda + self.eta * excess).max(0.0);
+            self.lambda = (self.lambda + self.eta * self.excess(expected_s)).max(0.0);
         }
+    }
+
+    /// `(E - T) / T`.
+    fn excess(&self, expected_s: f64) -> f64 {
+        expected_s / self.target_s - 1.0
     }
 }
 
@@ -109,6 +121,17 @@ mod tests {
                 assert!((found.second - by_second).abs() < allowed, "{form:?} {expected_s}");
             }
         }
+    }
+
+    #[test]
+    fn damping_adds_to_the_price_above_the_target_and_takes_from_it_below() {
+        let mut dual = price(LatencyLoss::Dual);
+        let second = |dual: &Price, expected_s| dual.shares(1.0, expected_s).second * 2e-3;
+        for (expected_s, expected) in [(2e-3, 0.7), (3e-3, 1.2), (1.6e-3, 0.5), (0.0, 0.0)] {
+            assert!((second(&dual, expected_s) - expected).abs() < 1e-12, "{expected_s}");
+        }
+        dual.damping = 0.0;
+        assert!((second(&dual, 3e-3) - 0.7).abs() < 1e-12);
     }
 
     /// At the target `a CE`, whatever the unit; the published 80 ms is where the code's own form agrees.

@@ -59,10 +59,6 @@ impl Candidates {
         &self.supernet
     }
 
-    pub(crate) fn supernet_mut(&mut self) -> &mut Supernet {
-        &mut self.supernet
-    }
-
     /// How many options each choice has.
     pub fn sizes(&self) -> Vec<usize> {
         self.choices().map(|(_, options)| options.len()).collect()

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use netfit_data::Splits;
-use netfit_export::Weights;
 use netfit_search::{
     Baseline,
     job::{ChoiceLatency, Proxyless, ProxylessFound, Training},
@@ -154,7 +153,6 @@ impl ProxylessTrainer {
         {
             return Err(self.checkpoints.broken("expected a place and choices of this run".into()));
         }
-        self.candidates.supernet_mut().load(&weights)?;
         self.sgd.load(self.candidates.supernet().parameters(), &weights)?;
         self.price.lambda = learnt.lambda;
         (self.place, self.learnt) = (place, learnt);
@@ -306,12 +304,10 @@ impl ProxylessTrainer {
     /// Weights that are not finite never replace the last good checkpoint.
     fn save(&self) -> Result<()> {
         let supernet = self.candidates.supernet();
-        if !supernet.finite() {
+        if !supernet.parameters().finite() {
             return Err(self.diverged(f64::NAN));
         }
-        let mut weights = Weights::new();
-        supernet.save(&mut weights);
-        self.sgd.save(supernet.parameters(), &mut weights);
+        let weights = self.sgd.save(supernet.parameters());
         let beside = serde_json::to_value(&self.learnt).expect("plain structures of numbers");
         self.checkpoints.save_beside(&self.origin, self.place, &weights, beside)
     }

@@ -45,7 +45,8 @@ fn a_teacher_of_16_bits_says_what_one_of_32_says_in_mixed_precision() {
     let space = tiny();
     let (supernet, images) = (random_supernet(&space), images(32));
     let network = space.network(&space.largest());
-    let weights = supernet.extract(&space.largest(), None);
+    let statistics = supernet.calibrate(&space.largest(), [images.shallow_clone()]);
+    let weights = supernet.extract(&space.largest(), &statistics);
     let teacher = || Standalone::new(&network, &weights, Device::Cpu).unwrap().folded();
     let autocast = Autocast::new(Precision::Bf16, Device::Cpu);
     let [each_step, once] = [teacher(), teacher().of_kind(Kind::BFloat16)]
