@@ -75,6 +75,10 @@ pub(crate) enum Command {
     Compare(Compare),
     /// Fit accuracy predictors, and see how well they rank.
     Predictor(PredictorArgs),
+    /// A finished run as one HTML page that needs nothing else: the verdict, the networks side by side, the pictures.
+    ///
+    /// `netfit run` writes it at its end; this writes it anew, or elsewhere.
+    Report(Report),
     /// Cut a subnet out of a run's supernet and write it as an ONNX file, checked against its torch weights.
     Export(Export),
     /// The process in which everything is timed; `netfit` starts it itself.
@@ -129,8 +133,8 @@ pub(crate) struct Run {
 
 #[derive(Debug, Args)]
 pub(crate) struct SpaceArgs {
-    /// A preset (ofa-mbv3, ofa-mbv3-multi, ofa-28, proxyless, proxyless-28, mnasnet, mnasnet-28, nas-bench-macro) or a TOML
-    /// file.
+    /// A preset (ofa-mbv3, ofa-mbv3-multi, ofa-28, proxyless, proxyless-28, mnasnet, mnasnet-28, nas-bench-macro), a TOML
+    /// file, or a latency table or run folder whose space it is.
     pub(crate) space: String,
     /// One network of the space: a digit for each choice, or smallest or largest.
     #[arg(long, value_name = "GENOTYPE")]
@@ -157,7 +161,7 @@ impl DeviceParameters {
 
 #[derive(Debug, Args)]
 pub(crate) struct Profile {
-    /// A preset or a TOML file.
+    /// A preset, a TOML file, or a latency table or run folder whose space it is.
     #[arg(long)]
     pub(crate) space: String,
     /// What it is measured on. ONNX Runtime on a processor: cpu, cpu:threads=2,batch=8; libtorch on a GPU: cuda:0,
@@ -214,7 +218,7 @@ pub(crate) struct Validate {
     /// Seed of the random networks.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
-    /// The table's space, where it is a file and not a preset.
+    /// The table's space; only for tables of earlier versions, which do not hold it.
     #[arg(long)]
     pub(crate) space: Option<String>,
     /// Judge the table although it was measured on another device.
@@ -264,6 +268,16 @@ pub(crate) struct Train {
     /// `proxyless`: go on although the machine was disturbed while the latency table was measured.
     #[arg(long)]
     pub(crate) accept_noise: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Report {
+    /// The folder of a finished run.
+    #[arg(value_name = "RUN")]
+    pub(crate) run: PathBuf,
+    /// The page to write; default: RUN/report.html.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]

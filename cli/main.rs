@@ -10,6 +10,7 @@ mod format;
 mod output;
 mod plots;
 mod progress;
+mod report;
 mod run;
 mod runtime;
 
@@ -47,6 +48,7 @@ fn execute(cli: &Cli) -> anyhow::Result<ExitCode> {
         Command::Search(args) => commands::search::execute(args, json),
         Command::Compare(args) => commands::compare::execute(args, json),
         Command::Predictor(args) => commands::predictor::execute(&args.command, json),
+        Command::Report(args) => commands::report::execute(args, json),
         Command::Export(args) => commands::export::execute(args, json),
         Command::DeviceWorker => runtime::serve_device(),
     }?;

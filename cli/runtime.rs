@@ -1,12 +1,14 @@
 //! The processes and files around the command line.
 
 use std::{
+    fs::{File, TryLockError},
     io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use atomic_write_file::AtomicWriteFile;
+use netfit_latency_tables::LatencyTable;
 use netfit_profiler::{CudaDevice, Device, OrtDevice};
 use netfit_spaces::Space;
 
@@ -73,9 +75,21 @@ pub(crate) fn whole(path: &Path) -> PathBuf {
     }
 }
 
-/// The file of a space, if it is one.
+/// The space that an option names: a preset, a TOML file, or a latency table or run folder whose space it is.
+pub(crate) fn space(name: &str) -> Result<Space> {
+    let path = Path::new(name);
+    let table = if path.is_dir() { path.join("table.json") } else { path.to_path_buf() };
+    if table.extension().is_some_and(|ending| ending == "json") && table.is_file() {
+        return Ok(LatencyTable::load(&table)?.space()?);
+    }
+    Ok(Space::load(name)?)
+}
+
+/// The file that a space is read from, if it is one.
 pub(crate) fn space_file(name: &str) -> Option<&Path> {
-    Space::is_file(name).then_some(Path::new(name))
+    let path = Path::new(name);
+    let table = path.extension().is_some_and(|ending| ending == "json");
+    (table || Space::is_file(name)).then_some(path)
 }
 
 /// The file that a source of accuracies is read from, if it is one: `csv:FILE,...`, `predictor:FILE`, `journal:FILE,...`.
@@ -100,6 +114,23 @@ pub(crate) fn journal_of(table: &Path) -> PathBuf {
     let mut path = table.as_os_str().to_owned();
     path.push(".journal");
     path.into()
+}
+
+/// Forgets what a journal holds, unless another process writes it.
+pub(crate) fn begin_anew(journal: &Path) -> Result<()> {
+    let shown = journal.display();
+    let file = match File::options().write(true).open(journal) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => bail!("cannot open the journal `{shown}`: {error}; hint: name another table"),
+    };
+    // A file system without locks is no reason to refuse it.
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        bail!(
+            "journal `{shown}` is in use by another process; hint: wait for its end, or name another table"
+        );
+    }
+    file.set_len(0).with_context(|| format!("cannot empty the journal `{shown}`"))
 }
 
 /// The same error, without a hint at an option that only `netfit profile` has.

@@ -50,7 +50,7 @@ fn write(folder: &Path, told: &Told) -> String {
             "metric": "latency", "device": "cpu", "percentile": 50.0, "seconds": told.budget_s,
             "requested": "200us", "full_s": null,
         }],
-        "within_budget": true,
+        "within_budget": latency_s <= told.budget_s,
         "devices": [{
             "processor": "abacus", "cores": 2, "runtime": "fingers", "runtime_version": "1", "provider": "thumb",
             "threads": told.threads, "precision": "float32", "batch": 1,
@@ -88,6 +88,35 @@ fn runs_of_a_method_are_taken_together() {
     assert!(result["note"].is_null());
     assert_eq!(method["runs"][4]["seconds"], 100.0);
     assert!(fs::read_to_string(plot).unwrap().contains("budget 200 us"));
+}
+
+#[test]
+fn runs_over_the_budget_and_other_settings_are_told_apart() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut runs = Vec::new();
+    for seed in 0..10 {
+        let slow = if seed == 3 { 2.1e-4 } else { 1.9e-4 };
+        let told = Told { seed, chosen: (0.92 + 0.001 * seed as f64, slow), ..OFA };
+        let run = folder.path().join(seed.to_string());
+        runs.push(write(&run, &told));
+        if seed >= 5 {
+            let config = run.join("netfit.toml");
+            let text = fs::read_to_string(&config).unwrap() + "[training]\nbatch = 64\n";
+            fs::write(config, text).unwrap();
+        }
+    }
+    let mut command = vec!["compare"];
+    command.extend(runs.iter().map(String::as_str));
+    let result = output(&command);
+    let [first, second] = &result["methods"].as_array().unwrap()[..] else { panic!("{result}") };
+    assert_eq!((&first["method"], &first["over_budget"]), (&"ofa".into(), &1.into()));
+    assert!(first["verdict"].is_null() && first["runs"][3]["within_budget"] == false);
+    assert_eq!(second["method"], "ofa: `training.batch` is 128 and 64");
+    assert_eq!(second["verdict"], "better than random");
+    assert!(result["note"].as_str().unwrap().contains("over the budget"));
+    let printed = netfit(&command).output().unwrap();
+    let printed = String::from_utf8(printed.stdout).unwrap();
+    assert!(printed.contains("5 (1 over budget)"), "{printed}");
 }
 
 #[test]

@@ -59,7 +59,10 @@ fn a_run_ends_in_a_measured_model() {
     let model = out.join("model.onnx");
     let metadata = netfit_export::read_metadata(&model).unwrap();
     assert_eq!(metadata["labels"], r#"["0","1","2"]"#);
-    assert!(metadata["preprocessing"].contains("mean"));
+    let preprocessing: netfit_data::Normalization =
+        serde_json::from_str(&metadata["preprocessing"]).unwrap();
+    let spec = netfit_data::DataSpec::Idx { path: data.clone(), labels: None };
+    assert_eq!(preprocessing, netfit_data::load(&spec, 0.2, 5).unwrap().normalization);
     assert_eq!(metadata["genotype"], chosen["genotype"].as_str().unwrap());
     runtimes_agree(&model);
     let measured = json_from(&["measure", text(&model), "--samples", "60"]);
@@ -68,6 +71,7 @@ fn a_run_ends_in_a_measured_model() {
     assert_eq!((&measured["samples"], &measured["fingerprint"]["batch"]), (&60.into(), &1.into()));
     assert!(number(&measured["mad_s"]) >= 0.0 && number(&measured["drift"]) >= 0.0, "{measured}");
     only_its_own_space(&out);
+    one_page_tells_it(&out, &result);
 
     searches_again_below_what_was_missed(&arguments, &out);
 
@@ -75,6 +79,35 @@ fn a_run_ends_in_a_measured_model() {
     assert_eq!(json_of(&arguments), result);
     let other = configure(folder.path(), "95% of full", "seed = 5");
     assert!(error(&["run", &other, "--out", text(&out)]).contains("another configuration"));
+}
+
+/// The page needs no other file, holds the run's numbers and pictures, and is the same when it is written anew.
+fn one_page_tells_it(run: &Path, result: &Value) {
+    let page = fs::read_to_string(run.join("report.html")).unwrap();
+    for name in ["chosen", "random_best", "random_equal_latency", "full"] {
+        assert!(page.contains(result[name]["genotype"].as_str().unwrap()), "{name}");
+    }
+    assert_eq!(page.matches("<svg").count(), 3);
+    for outside in ["src=", "href=", "<script", "@import", "url("] {
+        assert!(!page.contains(outside), "{outside}");
+    }
+    let again = run.with_file_name("anew <b>.html");
+    let told = json_from(&["report", text(run), "--out", text(&again)]);
+    assert_eq!(told["report"], text(&again));
+    assert_eq!(page, fs::read_to_string(&again).unwrap());
+    // What names and files say is text, never markup.
+    let renamed = run.with_file_name("<script>&");
+    fs::create_dir(&renamed).unwrap();
+    for file in ["netfit.toml", "result.json", "table.json", "model.onnx"] {
+        fs::copy(run.join(file), renamed.join(file)).unwrap();
+    }
+    netfit(&["report", text(&renamed)]).assert().success();
+    let page = fs::read_to_string(renamed.join("report.html")).unwrap();
+    assert!(page.contains("<h1>&lt;script&gt;&amp;</h1>") && !page.contains("<svg"), "{page}");
+    let message = error(&["report", text(run), "--out", text(&run.join("model.onnx"))]);
+    assert!(message.contains("is a file of the run itself"), "{message}");
+    fs::remove_file(renamed.join("result.json")).unwrap();
+    assert!(error(&["report", text(&renamed)]).contains("is not finished"));
 }
 
 /// With a budget that no network keeps to, and an aim that all keep to, every search is repeated below what the one before

@@ -13,7 +13,7 @@ With --json, accuracies, regrets and shares are fractions of 1; an estimate is
 {value, interval: [low, high]}, the interval null for a single seed.
   space, source, budget_s, percentile, evaluations, first_seed, seeds, level, resamples, near,
   seconds
-  note           \"too few seeds: no conclusion\" below 5 seeds, else null
+  note           why there is no verdict (too few seeds, random search that gave up early), or null
   best_accuracy  the optimum where the truth is known, else the best that any search found
   reference      {accuracy, latency_s}: corner of hypervolumes, lowest accuracy and the budget
   truth          {networks, optimum, pareto, lowest_accuracy} within the budget, or null
@@ -32,8 +32,11 @@ With --json, accuracies, regrets and shares are fractions of 1; an estimate is
     runs         {seed, genotype, accuracy, latency_s, latency_interval_s, evaluations, proposals,
                  ended, learnt}
 Of run folders: budget_s, percentile, test_images, note, and methods, one object each: {method,
-  accuracy, latency_s, latency_gap, random_equal_latency, random_search, relative_improvement,
-  verdict, runs}; accuracies and latencies are those of the exported files.
+  accuracy, latency_s, latency_gap, over_budget, random_equal_latency, random_search,
+  relative_improvement, verdict, runs}; accuracies and latencies are those of the exported files,
+  and runs of a method that differ in more than their seeds are methods of their own.
+  runs           {folder, seed, space, within_budget, chosen, random_best, random_equal_latency,
+                 full, seconds}
 With --retrain: kendall_tau (an estimate), protocol, scratch, and networks {genotype, latency_s,
   accuracy_supernet, accuracy_scratch}.";
 
@@ -83,7 +86,7 @@ impl From<RetrainProtocol> for Scratch {
 /// Strategies and what they search.
 #[derive(Debug, Args)]
 pub(crate) struct CompareSearch {
-    /// A preset or a TOML file.
+    /// A preset, a TOML file, or a latency table or run folder whose space it is.
     #[arg(long, required = false, required_unless_present = "runs")]
     pub(crate) space: String,
     /// The latency table of that space.
@@ -107,7 +110,7 @@ pub(crate) struct CompareSearch {
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) evaluations: u32,
     /// Searches of each strategy, one for each seed; fewer than 5 allow no conclusion.
-    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(crate) seeds: u32,
     /// The first seed.
     #[arg(long, default_value_t = 0)]

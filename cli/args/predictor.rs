@@ -26,7 +26,7 @@ pub(crate) enum PredictorCommand {
 /// The accuracies that a predictor learns from.
 #[derive(Debug, Args)]
 pub(crate) struct Known {
-    /// A preset or a TOML file; left out with --data run:FOLDER.
+    /// A preset, a TOML file, or a latency table or run folder whose space it is; left out with --data run:FOLDER.
     #[arg(long)]
     pub(crate) space: Option<String>,
     /// Known accuracies: csv:FILE[,genotype=COLUMN,accuracy=COLUMN,unit=percent|fraction], journal:FILE[,source=SOURCE]

@@ -45,7 +45,8 @@ impl StrategyName {
 
 #[derive(Debug, Args)]
 pub(crate) struct Search {
-    /// A preset or a TOML file; with `--accuracy supernet:RUN` or `train:CONFIG` that of the run.
+    /// A preset, a TOML file, or a latency table or run folder whose space it is; with `--accuracy supernet:RUN` or
+    /// `train:CONFIG` that of the run.
     #[arg(long)]
     pub(crate) space: String,
     /// The latency table of that space.

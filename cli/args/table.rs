@@ -63,7 +63,7 @@ pub(crate) struct TableMerge {
     /// The latency table to write (JSON).
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
-    /// The tables' space, where it is a file and not a preset.
+    /// The tables' space; only for tables of earlier versions, which do not hold it.
     #[arg(long)]
     pub(crate) space: Option<String>,
 }

@@ -18,7 +18,7 @@ use crate::{
     args::{Compare, CompareSearch},
     format, output, plots,
     progress::Progress,
-    runtime::{check_apart, check_writable, source_file, space_file},
+    runtime::{self, check_apart, check_writable, source_file, space_file},
 };
 
 const COLUMNS: [&str; 9] = [
@@ -63,7 +63,7 @@ fn strategies(args: &CompareSearch, plot: Option<&Path>, as_json: bool) -> Resul
     let read = [Some(args.table.as_path()), source_file(&args.accuracy), space_file(&args.space)];
     check_apart([plot].into_iter().chain(read).flatten())?;
     let table = LatencyTable::load(&args.table)?;
-    let space = Space::load(&args.space)?;
+    let space = runtime::space(&args.space)?;
     table.check_space(&space)?;
     let latency = TableLatency::at_percentile(&space, &table, args.percentile)?;
     let full = table.predict_percentile(&space.network(&space.largest()), args.percentile)?;
@@ -161,6 +161,17 @@ fn print(result: &ComparisonResult, percentile: f64) -> Result<()> {
     result.note.map_or(Ok(()), output::text)
 }
 
+/// The evaluations that each search was allowed, and the mean of those made where that is less.
+fn evaluations(outcome: &Outcome) -> String {
+    let made: usize = outcome.runs.iter().map(|run| run.evaluations).sum();
+    let made = made as f64 / outcome.runs.len() as f64;
+    if made < outcome.evaluations as f64 {
+        format!("{made:.0} of {}", outcome.evaluations)
+    } else {
+        outcome.evaluations.to_string()
+    }
+}
+
 fn row(outcome: &Outcome, note: Option<&str>) -> Vec<String> {
     let missing = || "-".to_owned();
     let points = |estimate: &Estimate| format::estimate(estimate, 100.0, 3);
@@ -178,7 +189,7 @@ fn row(outcome: &Outcome, note: Option<&str>) -> Vec<String> {
     };
     vec![
         outcome.name.clone(),
-        outcome.evaluations.to_string(),
+        evaluations(outcome),
         format!(
             "{:.2} %{}",
             100.0 * outcome.accuracy.value,

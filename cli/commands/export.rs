@@ -7,6 +7,15 @@ use crate::{args::Export, output, run, runtime::check_writable};
 
 pub(crate) fn execute(args: &Export, as_json: bool) -> Result<()> {
     let setting = run::Setting::existing(&args.run)?.training_on(&args.training);
+    let method = setting.config.method;
+    if method != run::Method::Ofa {
+        bail!(
+            "`{}`: expected a run of method `ofa`, found `{method}`, which leaves no supernet to cut; hint: its networks are in \
+             `{}`",
+            args.run.display(),
+            args.run.join("networks").display()
+        );
+    }
     let genotype = setting.space.parse(&args.genotype)?;
     let weights = args.out.with_extension("safetensors");
     if weights == args.out {

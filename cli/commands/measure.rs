@@ -56,6 +56,9 @@ pub(crate) fn execute(args: &Measure, as_json: bool) -> Result<()> {
                 .join(", ")
         ))?;
     }
+    if measured.throttled {
+        output::text("the GPU was slowed down by its heat or its power supply: measure again")?;
+    }
     let busy = measured.load.filter(|load| *load > Protocol::default().load);
     busy.map_or(Ok(()), |load| {
         output::text(&format!("other processes used {load:.1} cores meanwhile: measure again"))

@@ -7,6 +7,7 @@ pub(crate) mod measure;
 pub(crate) mod predict;
 pub(crate) mod predictor;
 pub(crate) mod profile;
+pub(crate) mod report;
 pub(crate) mod search;
 pub(crate) mod space;
 pub(crate) mod table;

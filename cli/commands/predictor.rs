@@ -17,7 +17,9 @@ use crate::{
     format, output, plots,
     progress::Progress,
     run::{Folder, Setting},
-    runtime::{check_apart, check_writable, make_folder_of, source_file, space_file, threads},
+    runtime::{
+        self, check_apart, check_writable, make_folder_of, source_file, space_file, threads,
+    },
 };
 
 const COLUMNS: [&str; 7] = [
@@ -184,13 +186,12 @@ impl Known {
     fn load(&self) -> Result<(Space, Vec<(Genotype, f64)>)> {
         let space = || {
             let name = self.space.as_deref();
-            Space::load(name.ok_or_else(|| {
+            runtime::space(name.ok_or_else(|| {
                 anyhow!(
                     "--data `{}` without --space; hint: name the space of its networks",
                     self.data
                 )
             })?)
-            .map_err(anyhow::Error::from)
         };
         match self.data.split_once(':') {
             Some(("csv", _)) => {

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::Profile,
-    commands::table::{another_speed, launch_bound},
+    commands::table::{another_speed, error_rows, launch_bound},
     device::DeviceSpec,
     format, output, plots,
     progress::Progress,
@@ -19,7 +19,7 @@ use crate::{
 
 pub(crate) fn execute(args: &Profile, as_json: bool) -> Result<()> {
     let targets = targets(args)?;
-    let space = Space::load(&args.space)?;
+    let space = runtime::space(&args.space)?;
     for target in &targets {
         target.files().try_for_each(|path| check_writable(&path))?;
     }
@@ -92,7 +92,7 @@ fn measure(args: &Profile, target: &Target, space: &Space) -> Result<LatencyTabl
     percentiles.dedup();
     let journal = journal_of(&target.table);
     if args.restart {
-        remove(&journal)?;
+        runtime::begin_anew(&journal)?;
     }
     let options = ProfileOptions {
         calibration: args.calibration,
@@ -172,15 +172,7 @@ fn summary(table: &LatencyTable) -> Result<()> {
         fingerprint.batch,
         format::seconds(table.seconds)
     ))?;
-    let calibration = &table.calibration;
-    let mut rows = vec![
-        errors("calibration, table", &calibration.errors),
-        errors("calibration, multiply-adds", &calibration.multiply_adds_errors),
-    ];
-    if let Some(validation) = &table.validation {
-        rows.push(errors("validation, table", &validation.errors));
-        rows.push(errors("validation, multiply-adds", &validation.multiply_adds));
-    }
+    let mut rows = error_rows(table);
     for tail in &table.tails {
         let name = format::percentile(tail.percentile);
         rows.push(errors(&format!("calibration, {name}"), &tail.errors));
@@ -198,7 +190,9 @@ fn summary(table: &LatencyTable) -> Result<()> {
         ))?;
     }
     if let Some(told) = another_speed(&table.hygiene) {
-        output::text(&format!("{told} than in most; these do not count"))?;
+        output::text(&format!(
+            "{told} than in most; these count only where fewer than two others are left"
+        ))?;
     }
     if table.hygiene.verdict == Verdict::NoiseAccepted {
         output::text("the machine was disturbed, and the table is marked for it (--accept-noise)")?;

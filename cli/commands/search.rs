@@ -21,7 +21,7 @@ use crate::{
     format, output, plots,
     progress::Progress,
     run,
-    runtime::{check_apart, check_writable, source_file, space_file, threads},
+    runtime::{self, check_apart, check_writable, source_file, space_file, threads},
 };
 
 pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
@@ -38,7 +38,7 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
     let source = Source::open(args)?;
     let space = match &source {
         Source::Supernet(setting, _) | Source::Train(setting, _) => of_run(setting, &args.space)?,
-        _ => Space::load(&args.space)?,
+        _ => runtime::space(&args.space)?,
     };
     table.check_space(&space)?;
     let latency = TableLatency::at_percentile(&space, &table, args.percentile)?;
@@ -90,7 +90,7 @@ struct Shown<'a> {
 fn of_run(setting: &run::Setting, named: &str) -> Result<Space> {
     let space = &setting.space;
     let task = space.spec();
-    if Space::load(named)?.for_task(task.input.parse()?, task.classes)?.id() != space.id() {
+    if runtime::space(named)?.for_task(task.input.parse()?, task.classes)?.id() != space.id() {
         let run = setting.folder.path().display();
         bail!("--space `{named}` is not that of `{run}`; hint: it is `{}`", setting.config.space);
     }
@@ -163,7 +163,12 @@ impl Source {
                 vec![PathBuf::from(file)]
             }
             Self::Predictor(path) => vec![path.clone()],
-            Self::Supernet(setting, _) => files_in(&setting.folder.path().join("checkpoints"))?,
+            Self::Supernet(setting, _) => {
+                // The state beside them also tells where it trained.
+                let mut files = files_in(&setting.folder.path().join("checkpoints"))?;
+                files.retain(|path| path.extension().is_some_and(|ending| ending == "safetensors"));
+                files
+            }
             Self::Train(..) => return Ok(None),
         };
         files.sort();

@@ -4,10 +4,10 @@ use anyhow::Result;
 use netfit_spaces::{Genotype, Space};
 use serde_json::json;
 
-use crate::{args::SpaceArgs, output};
+use crate::{args::SpaceArgs, output, runtime};
 
 pub(crate) fn execute(args: &SpaceArgs, as_json: bool) -> Result<()> {
-    let space = Space::load(&args.space)?;
+    let space = runtime::space(&args.space)?;
     match &args.network {
         Some(word) => network(&space, &space.parse(word)?, as_json),
         None => summary(&space, as_json),

@@ -9,7 +9,7 @@ use crate::{
     args::{TableCommand, TableDiffer, TableMerge, TableShow},
     commands::{predict, profile},
     format, output,
-    runtime::{check_apart, check_writable, make_folder_of, write_file},
+    runtime::{self, check_apart, check_writable, make_folder_of, write_file},
 };
 
 /// Blocks that are listed for people where they do not say how many.
@@ -72,37 +72,55 @@ fn described(table: &LatencyTable) -> Value {
 }
 
 fn tell(table: &LatencyTable) -> Result<()> {
-    let fingerprint = &table.fingerprint;
-    output::text(&format!(
-        "space      {} ({}), {} blocks, seed {}, measured in {}\n\
-         device     {}, {} core(s), {} {}, {}, {} thread(s), {}, batch {}\n\
-         reference  {}\n\
-         source     {}, {}\n\
-         interval   {} either side, nominal coverage {:.0} %\n\
-         machine    {}",
-        table.space_name,
-        table.space_id,
-        table.entries().count(),
-        table.seed,
-        format::duration(table.seconds),
-        fingerprint.processor,
-        fingerprint.cores,
-        fingerprint.runtime,
-        fingerprint.runtime_version,
-        fingerprint.provider,
-        fingerprint.threads,
-        fingerprint.precision,
-        fingerprint.batch,
-        format::seconds(table.reference.median_s),
-        table.calibration.source,
-        correction(&table.calibration.correction),
-        format::percent(Some(table.calibration.interval)),
-        table.calibration.coverage * 100.0,
-        machine(&table.hygiene),
-    ))?;
+    for (name, text) in facts(table) {
+        output::text(&format!("{name:<11}{text}"))?;
+    }
     candidates(table)?;
     errors(table)?;
     tails(table)
+}
+
+/// What a table is of and how it was made, for people.
+pub(crate) fn facts(table: &LatencyTable) -> Vec<(&'static str, String)> {
+    let (fingerprint, calibration) = (&table.fingerprint, &table.calibration);
+    vec![
+        (
+            "space",
+            format!(
+                "{} ({}), {} blocks, seed {}, measured in {}",
+                table.space_name,
+                table.space_id,
+                table.entries().count(),
+                table.seed,
+                format::duration(table.seconds)
+            ),
+        ),
+        (
+            "device",
+            format!(
+                "{}, {} core(s), {} {}, {}, {} thread(s), {}, batch {}",
+                fingerprint.processor,
+                fingerprint.cores,
+                fingerprint.runtime,
+                fingerprint.runtime_version,
+                fingerprint.provider,
+                fingerprint.threads,
+                fingerprint.precision,
+                fingerprint.batch
+            ),
+        ),
+        ("reference", format::seconds(table.reference.median_s)),
+        ("source", format!("{}, {}", calibration.source, correction(&calibration.correction))),
+        (
+            "interval",
+            format!(
+                "{} either side, nominal coverage {:.0} %",
+                format::percent(Some(calibration.interval)),
+                calibration.coverage * 100.0
+            ),
+        ),
+        ("machine", machine(&table.hygiene)),
+    ]
 }
 
 fn correction(correction: &Correction) -> String {
@@ -145,7 +163,8 @@ fn correction(correction: &Correction) -> String {
     }
 }
 
-fn machine(hygiene: &Hygiene) -> String {
+/// How quiet a machine was, for people.
+pub(crate) fn machine(hygiene: &Hygiene) -> String {
     let verdict = match hygiene.verdict {
         Verdict::Clean => "clean",
         Verdict::NoiseAccepted => "DISTURBED, noise accepted",
@@ -206,7 +225,8 @@ fn candidates(table: &LatencyTable) -> Result<()> {
     output::table(&["source, correction", "leave-one-out RMSPE", "chosen"], &rows)
 }
 
-fn errors(table: &LatencyTable) -> Result<()> {
+/// Rows of [`profile::ERRORS`].
+pub(crate) fn error_rows(table: &LatencyTable) -> Vec<Vec<String>> {
     let calibration = &table.calibration;
     let mut rows = vec![
         profile::errors("calibration, table", &calibration.errors),
@@ -216,7 +236,11 @@ fn errors(table: &LatencyTable) -> Result<()> {
         rows.push(profile::errors("validation, table", &validation.errors));
         rows.push(profile::errors("validation, multiply-adds", &validation.multiply_adds));
     }
-    output::table(&profile::ERRORS, &rows)?;
+    rows
+}
+
+fn errors(table: &LatencyTable) -> Result<()> {
+    output::table(&profile::ERRORS, &error_rows(table))?;
     table
         .validation
         .as_ref()
@@ -357,7 +381,10 @@ fn space(args: &TableMerge, first: &LatencyTable, second: &LatencyTable) -> Resu
             second.space_id
         );
     }
-    let space = Space::load(args.space.as_deref().unwrap_or(&first.space_name))?;
+    let space = match &args.space {
+        Some(space) => runtime::space(space)?,
+        None => first.space()?,
+    };
     if space.id() != first.space_id {
         bail!(
             "space `{}` ({}) is not that of the latency tables, `{}` ({}); hint: name its file with --space",

@@ -1,6 +1,6 @@
 //! `netfit validate`: fresh random whole networks, predicted against measured.
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use netfit_latency_tables::{LatencyTable, NetworkTiming, Validation, Verdict};
 use netfit_profiler::{ProfileOptions, TimedNetworks, validate};
 use netfit_spaces::Space;
@@ -23,9 +23,8 @@ pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
     check_apart(files.into_iter().flatten())?;
     let table = LatencyTable::load(&args.table)?;
     let space = match &args.space {
-        Some(space) => Space::load(space)?,
-        None => Space::load(&table.space_name)
-            .map_err(|error| anyhow!("{error}; or give the table's space with --space"))?,
+        Some(space) => runtime::space(space)?,
+        None => table.space()?,
     };
     table.check_space(&space)?;
     let fingerprint = &table.fingerprint;

@@ -133,6 +133,7 @@ impl Folder {
             self.architecture(),
             self.model(),
             self.result(),
+            self.report(),
         ];
         let folders = ["networks", "checkpoints", "plots"].map(|name| self.0.join(name));
         files.iter().any(|file| path == whole(file))
@@ -141,6 +142,11 @@ impl Folder {
 
     pub(crate) fn path(&self) -> &Path {
         &self.0
+    }
+
+    /// What people call the run: the folder's own name.
+    pub(crate) fn name(&self) -> String {
+        whole(&self.0).file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 
     pub(crate) fn config(&self) -> PathBuf {
@@ -180,6 +186,11 @@ impl Folder {
 
     pub(crate) fn plot(&self, name: &str) -> PathBuf {
         self.0.join("plots").join(format!("{name}.svg"))
+    }
+
+    /// The page for people.
+    pub(crate) fn report(&self) -> PathBuf {
+        self.0.join("report.html")
     }
 
     pub(crate) fn result(&self) -> PathBuf {

@@ -13,7 +13,7 @@ use anyhow::{Result, bail};
 use netfit_latency_tables::{Hygiene, LatencyTable};
 use netfit_search::Budget;
 
-pub(crate) use self::result::{BudgetResult, Candidate, RunResult};
+pub(crate) use self::result::{Attempt, BudgetResult, Candidate, RunResult};
 pub(crate) use self::{
     deliver::export,
     folder::Folder,
@@ -23,9 +23,9 @@ pub(crate) use self::{
 };
 use self::{
     methods::{Choice, Work, search_architecture},
-    result::{Attempt, FORMAT},
+    result::FORMAT,
 };
-use crate::{args::Run, config::Config, format, output, plots, progress::Progress};
+use crate::{args::Run, config::Config, format, output, plots, progress::Progress, report};
 
 /// Where the measured latency is over the budget.
 const OVER_BUDGET: u8 = 2;
@@ -54,7 +54,7 @@ pub(crate) fn execute(args: &Run, as_json: bool) -> Result<ExitCode> {
     if as_json {
         output::json(&result)?;
     } else {
-        result.print(setting.folder.path())?;
+        result.print(&setting.folder)?;
     }
     Ok(if result.within_budget { ExitCode::SUCCESS } else { OVER_BUDGET.into() })
 }
@@ -100,6 +100,7 @@ fn run(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result
         protocols,
     };
     result.save(&setting.folder.result())?;
+    report::write(&setting.folder, &result, &setting.folder.report())?;
     Ok(result)
 }
 

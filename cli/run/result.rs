@@ -8,7 +8,7 @@ use netfit_predictors::Evaluation;
 use netfit_spaces::{Genotype, MultiplyAdds, Network, Parameters};
 use serde::{Deserialize, Serialize};
 
-use super::{Method, methods::Protocols};
+use super::{Folder, Method, methods::Protocols};
 use crate::{format, output, runtime::write_file};
 
 /// The format version that this program writes.
@@ -121,7 +121,7 @@ impl Candidate {
     }
 
     /// The held-out accuracy of its final weights.
-    fn accuracy_held_out(&self) -> Option<f64> {
+    pub(crate) fn accuracy_held_out(&self) -> Option<f64> {
         self.accuracy_trained.or(self.accuracy_supernet)
     }
 
@@ -172,16 +172,49 @@ impl RunResult {
             .with_context(|| format!("cannot write `{}`", path.display()))
     }
 
-    /// The four networks side by side, and the verdict.
-    pub(crate) fn print(&self, folder: &Path) -> Result<()> {
-        let candidates = [
+    /// That of a finished run.
+    pub(crate) fn of(folder: &Folder) -> Result<Self> {
+        if !folder.result().exists() {
+            bail!(
+                "`{}` is not finished: it has no result.json; hint: `netfit run` goes on with it",
+                folder.path().display()
+            );
+        }
+        Self::load(&folder.result())
+    }
+
+    /// The four networks with their names for people, the chosen one first.
+    pub(crate) fn candidates(&self) -> [(&'static str, &Candidate); 4] {
+        [
             ("chosen", &self.chosen),
             ("random, equal latency", &self.random_equal_latency),
             ("random search's best", &self.random_best),
             ("full network", &self.full),
-        ];
+        ]
+    }
+
+    /// Whether the budget holds.
+    pub(crate) fn verdict(&self) -> String {
+        let BudgetResult::Latency { seconds, requested, percentile, .. } = &self.budgets[0];
+        let measured =
+            self.chosen.latency_measured_s.map_or_else(|| "-".to_owned(), format::seconds);
+        let verdict = if self.within_budget { "within" } else { "OVER" };
+        let disturbed = match self.hygiene.verdict {
+            Verdict::NoiseAccepted => "; the machine was disturbed meanwhile (--accept-noise)",
+            Verdict::Clean => "",
+        };
+        format!(
+            "budget {requested}{} = {}; measured {} {measured}: {verdict} budget{disturbed}",
+            format::at(*percentile),
+            format::seconds(*seconds),
+            format::percentile(*percentile)
+        )
+    }
+
+    /// The four networks side by side, and the verdict.
+    pub(crate) fn print(&self, folder: &Folder) -> Result<()> {
         let rows: Vec<Vec<String>> =
-            candidates.iter().map(|(name, candidate)| row(name, candidate)).collect();
+            self.candidates().iter().map(|(name, candidate)| row(name, candidate)).collect();
         output::text("")?;
         output::table(
             &[
@@ -195,23 +228,12 @@ impl RunResult {
             ],
             &rows,
         )?;
-        let BudgetResult::Latency { seconds, requested, percentile, .. } = &self.budgets[0];
-        let measured =
-            self.chosen.latency_measured_s.map_or_else(|| "-".to_owned(), format::seconds);
-        let verdict = if self.within_budget { "within" } else { "OVER" };
-        output::text(&format!(
-            "budget {requested}{} = {}; measured {} {measured}: {verdict} budget",
-            format::at(*percentile),
-            format::seconds(*seconds),
-            format::percentile(*percentile)
-        ))?;
-        if self.hygiene.verdict == Verdict::NoiseAccepted {
-            output::text(
-                "the machine was disturbed while the files were measured (--accept-noise)",
-            )?;
+        output::text(&self.verdict())?;
+        output::text(&format!("model   {}", folder.model().display()))?;
+        if folder.report().exists() {
+            output::text(&format!("report  {}", folder.report().display()))?;
         }
-        output::text(&format!("model   {}", folder.join(&self.model).display()))?;
-        output::text(&format!("result  {}", folder.join("result.json").display()))
+        output::text(&format!("result  {}", folder.result().display()))
     }
 }
 

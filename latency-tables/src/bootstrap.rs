@@ -53,7 +53,7 @@ impl Estimate {
 #[derive(Clone, Debug)]
 pub struct Bootstrap {
     /// Places of samples, `samples` for each resample.
-    draws: Vec<usize>,
+    draws: Vec<u32>,
     samples: usize,
     /// What lies beyond either end.
     tail: f64,
@@ -63,7 +63,7 @@ impl Bootstrap {
     /// `level` is the coverage, above 0 and below 1; the draws follow from `seed`.
     pub fn new(samples: usize, resamples: usize, level: f64, seed: u64) -> Self {
         let mut random = Random::new(seed, "compare/bootstrap");
-        let draws = (0..samples * resamples).map(|_| random.below(samples)).collect();
+        let draws = (0..samples * resamples).map(|_| random.below(samples) as u32).collect();
         Self { draws, samples, tail: expanded_tail(level, samples) }
     }
 
@@ -71,7 +71,13 @@ impl Bootstrap {
     pub fn estimate(&self, statistic: impl Fn(&[usize]) -> f64) -> Estimate {
         let all: Vec<usize> = (0..self.samples).collect();
         let interval = (self.samples > 1).then(|| {
-            let drawn: Vec<f64> = self.draws.chunks(self.samples).map(&statistic).collect();
+            let mut places = Vec::with_capacity(self.samples);
+            let drawn = self.draws.chunks(self.samples).map(|chunk| {
+                places.clear();
+                places.extend(chunk.iter().map(|&place| place as usize));
+                statistic(&places)
+            });
+            let drawn: Vec<f64> = drawn.collect();
             [self.tail, 1.0 - self.tail].map(|share| quantile(&drawn, share))
         });
         Estimate { value: statistic(&all), interval }

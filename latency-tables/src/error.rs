@@ -80,6 +80,14 @@ pub enum Error {
         /// The value here.
         here: String,
     },
+    /// A table that does not hold its space, which is none of that name.
+    #[error("the latency table's space `{table}`: {source}; or give it with --space")]
+    OwnSpace {
+        /// The space's name.
+        table: String,
+        /// Why there is none.
+        source: netfit_spaces::Error,
+    },
     /// A table of another space.
     #[error(
         "the latency table is of space `{table}` ({table_id}), expected `{space}` ({space_id}); hint: profile this space, or name the one that the table is of"

@@ -29,14 +29,16 @@ pub struct Hygiene {
     /// Largest relative change of the processor's frequency; none where the system does not show it.
     #[serde(default)]
     pub frequency_change: Option<f64>,
-    /// Largest share of a process's bursts in which a GPU waited for its host to launch kernels; none for processors.
+    /// Share of the bursts of whole networks in which a GPU waited for its host to launch kernels; of two tables the larger
+    /// one; none for processors.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launch_bound: Option<f64>,
     /// In how many processes, of blocks or of whole networks, the machine was much faster or slower than in the others (in
     /// a validation: than in the table). They do not count, unless all but one were like that.
     #[serde(default)]
     pub processes_at_another_speed: usize,
-    /// How many bursts were thrown away for each reason: `load`, `shared core`, `drift`, `outlier`, `frequency`.
+    /// How many bursts were thrown away for each reason: `load`, `shared core`, `drift`, `outlier`, `frequency`,
+    /// `throttling`.
     #[serde(default)]
     pub repeated_for: BTreeMap<String, usize>,
 }
@@ -53,7 +55,8 @@ pub enum Verdict {
 
 impl Hygiene {
     /// That of both measurements together: counts add up, of the rest the worse is kept.
-    pub(crate) fn and(&self, other: &Self) -> Self {
+    #[must_use]
+    pub fn and(&self, other: &Self) -> Self {
         let larger = |a: Option<f64>, b: Option<f64>| a.into_iter().chain(b).reduce(f64::max);
         let mut repeated_for = self.repeated_for.clone();
         for (reason, count) in &other.repeated_for {

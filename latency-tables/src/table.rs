@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use netfit_spaces::{Block, Network, Space};
+use netfit_spaces::{Block, Network, Space, SpaceSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -17,6 +17,9 @@ pub struct LatencyTable {
     pub space_id: String,
     /// The space's name, for people.
     pub space_name: String,
+    /// The space itself; tables of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub space: Option<SpaceSpec>,
     /// The device.
     pub fingerprint: Fingerprint,
     /// The network beside which all others were measured.
@@ -164,6 +167,20 @@ impl LatencyTable {
         }
     }
 
+    /// The table's space: its own, or, of an earlier version's table, the preset or file of its name.
+    ///
+    /// # Errors
+    /// A name that is that of another space now, or of none.
+    pub fn space(&self) -> Result<Space> {
+        let space = match &self.space {
+            Some(spec) => Space::new(spec.clone()),
+            None => Space::load(&self.space_name),
+        };
+        let space =
+            space.map_err(|source| Error::OwnSpace { table: self.space_name.clone(), source })?;
+        self.check_space(&space).map(|()| space)
+    }
+
     /// Checks that the table is of this device.
     ///
     /// # Errors
@@ -240,6 +257,7 @@ pub(crate) mod tests {
         LatencyTable {
             space_id: space.id().to_owned(),
             space_name: space.name().to_owned(),
+            space: Some(space.spec().clone()),
             fingerprint: crate::fingerprint::tests::fingerprint(),
             reference: Reference {
                 network: space.network(&space.largest()).text(),

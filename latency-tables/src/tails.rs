@@ -49,7 +49,8 @@ pub struct TailValidation {
     /// Errors of the prediction.
     #[serde(flatten)]
     pub errors: Errors,
-    /// The percentiles in another process against those of the first; null where there was one process only.
+    /// The percentiles of one half of the processes against those of the other half: the truth, which is of all, is about
+    /// half as noisy. Null where there was one process only.
     pub noise_floor_rmspe: Option<f64>,
     /// Share of the measurements inside the prediction's interval.
     pub interval_coverage: f64,
@@ -94,30 +95,24 @@ impl Tail {
     }
 
     /// Judges the prediction on other networks with their predicted medians and percentiles, pair by pair, in
-    /// reference-normalised seconds. Where they were measured in a second process, the truth is the mean of both.
-    /// Shares are NaN for no networks.
+    /// reference-normalised seconds; `halves` are the percentiles of each half of the processes. Shares are NaN for no
+    /// networks.
     pub fn judge(
         &self,
         predicted_median: &[f64],
         measured: &[f64],
-        second: Option<&[f64]>,
+        halves: Option<[&[f64]; 2]>,
     ) -> TailValidation {
         let predicted: Vec<f64> = predicted_median.iter().map(|&x| self.correction.at(x)).collect();
-        let truth: Vec<f64> = match second {
-            Some(second) => {
-                measured.iter().zip(second).map(|(a, b)| f64::midpoint(*a, *b)).collect()
-            }
-            None => measured.to_vec(),
-        };
         let inside = predicted
             .iter()
-            .zip(&truth)
+            .zip(measured)
             .filter(|(p, m)| (*m / *p - 1.0).abs() <= self.interval)
             .count();
         TailValidation {
-            interval_coverage: inside as f64 / predicted.len().min(truth.len()) as f64,
-            errors: Errors::of(&predicted, &truth),
-            noise_floor_rmspe: second.map(|second| rmspe(second, measured)),
+            interval_coverage: inside as f64 / predicted.len().min(measured.len()) as f64,
+            errors: Errors::of(&predicted, measured),
+            noise_floor_rmspe: halves.map(|[first, second]| rmspe(second, first)),
         }
     }
 }
@@ -190,13 +185,14 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn other_networks_judge_it_by_the_mean_of_two_processes() {
+    fn other_networks_judge_it_beside_their_own_noise() {
         let tail = Tail { interval: 0.015, ..tail(99.0, &medians(20), 1.0) };
         let x = [1e-3, 2e-3];
         let first: Vec<f64> = x.iter().map(|&x| tail.correction.at(x)).collect();
         let second = [1.02 * first[0], 1.06 * first[1]];
-        let judged = tail.judge(&x, &first, Some(&second));
-        // Truths are 1 % and 3 % above the prediction; the processes 2 % and 6 % apart.
+        let truth = [1.01 * first[0], 1.03 * first[1]];
+        let judged = tail.judge(&x, &truth, Some([&first, &second]));
+        // Truths are 1 % and 3 % above the prediction; the halves 2 % and 6 % apart.
         let squares = (0.01_f64 / 1.01).powi(2) + (0.03_f64 / 1.03).powi(2);
         assert!((judged.errors.rmspe - (squares / 2.0).sqrt()).abs() < 1e-9);
         assert!((judged.noise_floor_rmspe.unwrap() - 0.002_f64.sqrt()).abs() < 1e-9);

@@ -149,6 +149,7 @@ mod tests {
         LatencyTable {
             space_id: space.id().to_owned(),
             space_name: space.name().to_owned(),
+            space: Some(space.spec().clone()),
             fingerprint: Fingerprint {
                 processor: "abacus".into(),
                 cores: 2,

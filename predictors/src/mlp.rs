@@ -183,10 +183,12 @@ fn check(known: &[(Genotype, f64)], options: &MlpOptions) -> Result<()> {
     if sizes.contains(&0) || options.layers.contains(&0) {
         return fail("expected `layers`, `batch`, `epochs` and `max_steps` of at least 1".into());
     }
-    let rates = [options.learning_rate, options.weight_decay];
-    if rates.iter().any(|rate| !rate.is_finite() || *rate < 0.0) {
+    let MlpOptions { learning_rate, weight_decay, .. } = *options;
+    let finite = learning_rate.is_finite() && weight_decay.is_finite();
+    if !finite || learning_rate <= 0.0 || weight_decay < 0.0 {
         return fail(
-            "expected a finite `learning_rate` and `weight_decay`, neither below 0".into(),
+            "expected a finite `learning_rate` above 0 and a finite `weight_decay` not below"
+                .into(),
         );
     }
     Ok(())

@@ -108,11 +108,12 @@ impl Connection {
 
     /// Sends a request and waits for its answer.
     pub(crate) fn ask(&mut self, request: &Request) -> Result<Answer> {
+        // JSON has no paths that are not UTF-8.
+        let asked = serde_json::to_string(request)
+            .map_err(|error| Error::Refused(format!("it cannot be asked: {error}")))?;
         let mut line = String::new();
-        let sent = serde_json::to_writer(&mut self.input, request)
-            .map_err(std::io::Error::from)
-            .and_then(|()| self.input.write_all(b"\n"))
-            .and_then(|()| self.input.flush());
+        let sent =
+            self.input.write_all(format!("{asked}\n").as_bytes()).and_then(|()| self.input.flush());
         let read = sent.and_then(|()| self.output.read_line(&mut line));
         if !matches!(read, Ok(bytes) if bytes > 0) {
             return Err(self.died());

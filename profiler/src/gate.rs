@@ -15,7 +15,7 @@ use crate::{
 const LEAST_CLEAN: usize = 3;
 
 /// How often a process is measured where it is disturbed, each time anew.
-const ATTEMPTS: u64 = 3;
+pub(crate) const ATTEMPTS: u64 = 3;
 
 /// Why a burst does not count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -73,6 +73,10 @@ enum Record {
         stage: String,
         samples: Vec<Sample>,
     },
+    /// The rounds of a sitting so far are those of an attempt that was disturbed.
+    Discarded {
+        stage: String,
+    },
     /// A sitting is complete: what it says replaces its rounds.
     Whole {
         stage: String,
@@ -222,13 +226,26 @@ impl Journal {
         self.write(Record::Whole { stage: stage.to_owned(), whole: whole.clone() })
     }
 
-    /// Bursts of the whole rounds of a sitting that was cut off.
+    /// Bursts of the whole rounds of a sitting that was cut off, without those that were discarded.
     pub(crate) fn rounds(&self, name: &str) -> Vec<Sample> {
-        let rounds = self.records.iter().filter_map(|record| match record {
-            Record::Round { stage, samples } if stage == name => Some(samples.clone()),
-            _ => None,
-        });
-        rounds.flatten().collect()
+        let mut rounds = Vec::new();
+        for record in &self.records {
+            match record {
+                Record::Round { stage, samples } if stage == name => {
+                    rounds.extend_from_slice(samples);
+                }
+                Record::Discarded { stage } if stage == name => rounds.clear(),
+                _ => {}
+            }
+        }
+        rounds
+    }
+
+    /// Forgets a sitting's rounds: its next attempt begins anew.
+    pub(crate) fn discard(&mut self, stage: &str) -> Result<()> {
+        let stage = stage.to_owned();
+        self.records.push(Record::Discarded { stage: stage.clone() });
+        self.write(Record::Discarded { stage })
     }
 
     pub(crate) fn keep_round(&mut self, stage: &str, samples: &[Sample]) -> Result<()> {

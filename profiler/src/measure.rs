@@ -59,6 +59,8 @@ pub struct Measurement {
     pub drift: f64,
     /// Cores that other processes used meanwhile; null where the system does not show it.
     pub load: Option<f64>,
+    /// Whether a GPU was slowed down by its heat or its power supply in one of the processes.
+    pub throttled: bool,
     /// The device.
     pub fingerprint: Fingerprint,
 }
@@ -83,7 +85,7 @@ pub fn measure(
     let mut calls: Vec<f64> = Vec::new();
     let mut processes_s = Vec::new();
     let (mut elapsed_s, mut others_s) = (0.0, Some(0.0));
-    let (mut samples_shared, mut samples_replaced) = (0, 0);
+    let (mut samples_shared, mut samples_replaced, mut throttled) = (0, 0, false);
     for process in 0..options.processes {
         progress(Progress::new("measuring the model", process, options.processes));
         device.restart()?;
@@ -102,6 +104,7 @@ pub fn measure(
         calls.extend(&ran[0].calls);
         samples_shared += ran[0].shared;
         samples_replaced += ran[0].replaced;
+        throttled |= ran[0].throttled;
         elapsed_s += ran[0].elapsed_s;
         others_s = others_s.zip(ran[0].others_s).map(|(sum, more)| sum + more);
     }
@@ -112,6 +115,7 @@ pub fn measure(
         median_s,
         drift: processes_s.iter().map(distance).fold(0.0, f64::max),
         load: others_s.map(|others| (others / elapsed_s).max(0.0)),
+        throttled,
         mad_s: mad(&calls),
         p95_s: quantile(&calls, 0.95),
         p99_s: quantile(&calls, 0.99),

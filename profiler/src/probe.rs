@@ -66,16 +66,32 @@ fn own_s() -> Option<f64> {
     (nanoseconds > 0.0).then_some(nanoseconds * 1e-9)
 }
 
-/// The first processor's frequency.
+/// The frequency of the processor on which this thread runs.
 fn hertz() -> Option<f64> {
-    let path = "/sys/devices/system/cpu/cpu0/cpufreq/scaling_cur_freq";
+    let processor = processor(&fs::read_to_string("/proc/thread-self/stat").ok()?)?;
+    let path = format!("/sys/devices/system/cpu/cpu{processor}/cpufreq/scaling_cur_freq");
     let kilohertz: f64 = fs::read_to_string(path).ok()?.trim().parse().ok()?;
     Some(kilohertz * 1e3)
+}
+
+/// The processor on which a thread has run last: field 39. The second one, a name in brackets, may hold anything.
+fn processor(stat: &str) -> Option<u32> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(39 - 3)?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_tells_its_processor_whatever_its_name() {
+        let after: Vec<String> = (3..=52).map(|field| field.to_string()).collect();
+        let stat = format!("7 (a) b (c) {}", after.join(" "));
+        assert_eq!(processor(&stat), Some(39));
+        assert_eq!(processor("7 (short) S 1 2"), None);
+        assert!(processor(&fs::read_to_string("/proc/thread-self/stat").unwrap()).is_some());
+    }
 
     #[test]
     fn idle_and_waiting_are_no_load() {

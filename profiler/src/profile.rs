@@ -32,7 +32,7 @@ pub struct ProfileOptions {
     pub passes: usize,
     /// Percentiles of single calls that are measured too, each above 50 and below 100.
     pub percentiles: Vec<f64>,
-    /// Single calls of each network for these, of all processes together.
+    /// Single calls of each network for these at least, of all processes together; five lie beyond the highest percentile.
     pub tail_calls: usize,
     /// Which networks are drawn, and in which order they are measured.
     pub seed: u64,
@@ -98,6 +98,7 @@ pub fn profile(
     let mut table = LatencyTable {
         space_id: space.id().to_owned(),
         space_name: space.name().to_owned(),
+        space: Some(space.spec().clone()),
         fingerprint: device.fingerprint(),
         reference: timed.reference,
         calibration,

@@ -132,16 +132,14 @@ pub(crate) fn inputs(
     seed: u64,
 ) -> Result<Vec<SessionInputValue<'static>>> {
     let mut random = Random::new(seed, "inputs");
-    let symbols: Vec<&str> = session.inputs().iter().flat_map(symbols).collect();
+    let dynamic: Vec<String> = session.inputs().iter().flat_map(dynamic).flatten().collect();
     // `batch` is the device's own.
-    let unknown = |name: &&String| {
-        *name != "batch" && !name.contains('.') && !symbols.contains(&name.as_str())
-    };
+    let unknown = |name: &&String| *name != "batch" && !dynamic.contains(name);
     if let Some(name) = dimensions.keys().find(unknown) {
-        let known = if symbols.is_empty() { "none".to_owned() } else { symbols.join(", ") };
+        let known = if dynamic.is_empty() { "none".to_owned() } else { dynamic.join(", ") };
         return Err(Error::Model {
             path: path.to_owned(),
-            reason: format!("it has no dimension `{name}`; hint: those with names are {known}"),
+            reason: format!("it has no dynamic dimension `{name}`; hint: it has {known}"),
         });
     }
     session
@@ -151,10 +149,17 @@ pub(crate) fn inputs(
         .collect()
 }
 
-/// The names of an input's dynamic dimensions.
-fn symbols(input: &Outlet) -> Vec<&str> {
-    let ValueType::Tensor { dimension_symbols, .. } = input.dtype() else { return Vec::new() };
-    dimension_symbols.iter().map(String::as_str).filter(|symbol| !symbol.is_empty()).collect()
+/// For each dimension of an input its name where it is dynamic: its own, or `INPUT.NUMBER`.
+fn dynamic(input: &Outlet) -> Vec<Option<String>> {
+    let ValueType::Tensor { shape, dimension_symbols, .. } = input.dtype() else {
+        return Vec::new();
+    };
+    let name = |(index, &size): (usize, &i64)| {
+        let own = dimension_symbols.get(index).filter(|symbol| !symbol.is_empty());
+        let named = || own.map_or_else(|| format!("{}.{index}", input.name()), ToString::to_string);
+        (size < 0).then(named)
+    };
+    shape.iter().enumerate().map(name).collect()
 }
 
 fn random_input(
@@ -164,7 +169,7 @@ fn random_input(
     random: &mut Random,
 ) -> Result<SessionInputValue<'static>> {
     let fail = |reason: String| Error::Model { path: path.to_owned(), reason };
-    let ValueType::Tensor { ty, shape, dimension_symbols } = input.dtype() else {
+    let ValueType::Tensor { ty, shape, .. } = input.dtype() else {
         return Err(fail(format!(
             "input `{}` is {}, expected a tensor",
             input.name(),
@@ -172,13 +177,10 @@ fn random_input(
         )));
     };
     let mut sizes = Vec::new();
-    for (index, &size) in shape.iter().enumerate() {
-        let symbol = dimension_symbols.get(index).map_or("", |symbol| symbol.as_str());
-        let name =
-            if symbol.is_empty() { format!("{}.{index}", input.name()) } else { symbol.to_owned() };
-        sizes.push(match usize::try_from(size) {
-            Ok(size) => size,
-            Err(_) => *dimensions.get(&name).ok_or_else(|| {
+    for (index, (&size, name)) in shape.iter().zip(dynamic(input)).enumerate() {
+        sizes.push(match name {
+            None => size as usize,
+            Some(name) => *dimensions.get(&name).ok_or_else(|| {
                 fail(format!(
                     "dimension {} of input `{}` is dynamic; hint: give its size with --dimension {name}=SIZE",
                     index + 1,

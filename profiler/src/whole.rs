@@ -4,7 +4,7 @@ use netfit_latency_tables::{NetworkTiming, Reference};
 use netfit_spaces::{Genotype, Network, Random, Space};
 
 use crate::{
-    Device, Model, ProfileOptions, Progress, Result,
+    Device, Error, Model, ProfileOptions, Progress, Result,
     anchors::Anchors,
     gate::{Gate, Sitting, until_clean},
     journal::{Journal, Whole},
@@ -207,12 +207,21 @@ pub(crate) fn sit(
     if let Some(whole) = journal.whole(&stage) {
         return Ok(whole.clone());
     }
-    // What is not clean is not kept.
     let sitting = until_clean(
         options,
-        |attempt| sit_once(device, models, (place, &stage, attempt), options, journal, progress),
+        |attempt| {
+            if attempt > 0 {
+                journal.discard(&stage)?;
+            }
+            sit_once(device, models, (place, &stage, attempt), options, journal, progress)
+        },
         Sitting::gate,
-    )?;
+    );
+    // What is not clean is not kept.
+    if let Err(Error::Disturbed { .. }) = sitting {
+        journal.discard(&stage)?;
+    }
+    let sitting = sitting?;
     let whole = Whole { gate: sitting.gate(), samples: sitting.samples };
     journal.keep_whole(&stage, &whole)?;
     Ok(whole)

@@ -25,11 +25,20 @@ pub fn feasible(
     if count == 0 {
         return Err(Error::Evaluations(count));
     }
+    drawn(space, latency, budget_s, count, &mut Random::new(seed, "select/feasible"))
+}
+
+fn drawn(
+    space: &Space,
+    latency: &dyn LatencyModel,
+    budget_s: f64,
+    count: usize,
+    random: &mut Random,
+) -> Result<Vec<Genotype>> {
     let fastest = feasible_fastest(space, latency, budget_s)?;
-    let mut random = Random::new(seed, "select/feasible");
     let (mut known, mut kept) = (HashSet::new(), Vec::new());
     for _ in 0..count.saturating_mul(TRIES) {
-        let genotype = space.sample(&mut random);
+        let genotype = space.sample(random);
         let fits = latency.latency(&genotype).high_s <= budget_s;
         if fits && known.insert(genotype.clone()) {
             kept.push(genotype);
@@ -45,10 +54,10 @@ pub fn feasible(
 }
 
 /// Of `draws` random networks within the budget, all but those in `except`, the one whose predicted latency is
-/// nearest to `target_s`: a random network of equal latency.
+/// nearest to `target_s`: a random network of equal latency. They are others than those of [`feasible`].
 ///
 /// # Errors
-/// As [`feasible`]; no network but those in `except`.
+/// A budget below the fastest network of the space; no network but those in `except`.
 pub fn equal_latency(
     space: &Space,
     latency: &dyn LatencyModel,
@@ -58,7 +67,8 @@ pub fn equal_latency(
     except: &[Genotype],
     seed: u64,
 ) -> Result<Genotype> {
-    let mut candidates = feasible(space, latency, budget_s, draws, seed)?;
+    let mut random = Random::new(seed, "select/equal latency");
+    let mut candidates = drawn(space, latency, budget_s, draws, &mut random)?;
     candidates.retain(|genotype| !except.contains(genotype));
     let distance = |genotype: &Genotype| (latency.latency(genotype).median_s - target_s).abs();
     let nearest = candidates.into_iter().min_by(|a, b| distance(a).total_cmp(&distance(b)));

@@ -50,6 +50,8 @@ pub(crate) struct MethodResult {
     latency_gap: f64,
     random_equal_latency: f64,
     random_search: f64,
+    /// Runs whose network was measured over the budget: their accuracies are none within it.
+    over_budget: usize,
     /// 100 (accuracy - that of random search at equal cost) / that of random search.
     relative_improvement: Estimate,
     verdict: Option<Verdict>,
@@ -62,6 +64,7 @@ pub(crate) struct Finished {
     folder: PathBuf,
     seed: u64,
     space: String,
+    within_budget: bool,
     pub(crate) chosen: Candidate,
     pub(crate) random_best: Candidate,
     pub(crate) random_equal_latency: Candidate,
@@ -100,17 +103,34 @@ impl Loaded {
             ),
         }
     }
+
+    /// Its method, with the first setting in which it differs from the first of these runs that has this method: only
+    /// runs that differ by their seeds are taken together.
+    fn method(&self, runs: &[Self]) -> String {
+        let method = self.result.method;
+        let first = runs.iter().find(|run| run.result.method == method);
+        match first.and_then(|first| first.asked().difference(&self.asked())) {
+            Some(difference) => format!("{method}: {difference}"),
+            None => method.to_string(),
+        }
+    }
+
+    /// What it was asked for, without what runs of one method may differ in.
+    fn asked(&self) -> Config {
+        Config {
+            seed: 0,
+            // In seconds it is that of all.
+            budget: String::new(),
+            data: self.config.data.clone().with_path(""),
+            space: format!("{} ({})", self.result.space, self.result.space_id),
+            ..self.config.clone()
+        }
+    }
 }
 
 fn load(path: &Path) -> Result<Loaded> {
     let (folder, config) = Folder::existing(path)?;
-    if !folder.result().exists() {
-        bail!(
-            "`{}` is not finished: it has no result.json; hint: `netfit run` goes on with it",
-            path.display()
-        );
-    }
-    let result = RunResult::load(&folder.result())?;
+    let result = RunResult::of(&folder)?;
     Ok(Loaded { folder: path.to_path_buf(), config, result })
 }
 
@@ -148,8 +168,7 @@ fn check(first: &Loaded, other: &Loaded) -> Result<()> {
         && a != b
     {
         bail!(
-            "`{ours}` and `{theirs}` were tested on different images; hint: where the data has no test images of its own \
-             they are drawn by the seed"
+            "`{ours}` and `{theirs}` were tested on different images; hint: compare runs on one data set"
         );
     }
     Ok(())
@@ -162,7 +181,7 @@ fn beside(runs: &[Loaded]) -> Result<RunsResult> {
     let mut known: Vec<(String, Vec<Finished>)> = Vec::new();
     for run in runs {
         check(first, run)?;
-        let method = run.result.method.to_string();
+        let method = run.method(runs);
         let finished = Finished::of(run);
         match known.iter_mut().find(|(name, _)| *name == method) {
             Some((_, others)) => {
@@ -182,25 +201,39 @@ fn beside(runs: &[Loaded]) -> Result<RunsResult> {
     let (budget_s, percentile) = first.budget()?;
     let enough = CompareOptions::default().enough;
     let few = known.iter().any(|(_, runs)| runs.len() < enough);
+    let over = runs.iter().any(|run| !run.result.within_budget);
     let methods = known.into_iter().map(|(method, runs)| MethodResult::of(method, runs, budget_s));
     Ok(RunsResult {
         budget_s,
         percentile,
         test_images: first.result.test_images,
         methods: methods.collect::<Result<_>>()?,
-        note: few.then_some("too few seeds: no conclusion"),
+        note: if over {
+            Some("some networks were measured over the budget: no conclusion on their methods")
+        } else {
+            few.then_some("too few seeds: no conclusion")
+        },
     })
 }
 
 impl Finished {
     fn of(run: &Loaded) -> Self {
         let RunResult {
-            seed, space, chosen, random_best, random_equal_latency, full, seconds, ..
+            seed,
+            space,
+            within_budget,
+            chosen,
+            random_best,
+            random_equal_latency,
+            full,
+            seconds,
+            ..
         } = run.result.clone();
         Self {
             folder: run.folder.clone(),
             seed,
             space,
+            within_budget,
             chosen,
             random_best,
             random_equal_latency,
@@ -229,7 +262,9 @@ impl MethodResult {
         let equal = each("random network", |run| run.random_equal_latency.accuracy_test)?;
         let over = accuracies.iter().zip(&best).map(|(ours, random)| 100.0 * (ours / random - 1.0));
         let relative_improvement = Estimate::mean(&over.collect::<Vec<_>>(), level);
-        let conclusive = relative_improvement.interval.filter(|_| runs.len() >= enough);
+        let over_budget = runs.iter().filter(|run| !run.within_budget).count();
+        let enough = runs.len() >= enough && over_budget == 0;
+        let conclusive = relative_improvement.interval.filter(|_| enough);
         let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
         let gaps: Vec<f64> =
             latencies.iter().map(|latency| (latency / budget_s - 1.0).abs()).collect();
@@ -238,6 +273,7 @@ impl MethodResult {
             accuracy: Estimate::mean(&accuracies, level),
             latency_s: mean(&latencies),
             latency_gap: mean(&gaps),
+            over_budget,
             random_equal_latency: mean(&equal),
             random_search: mean(&best),
             relative_improvement,
@@ -285,7 +321,10 @@ fn row(method: &MethodResult) -> Vec<String> {
     let verdict = method.verdict.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string);
     vec![
         method.method.clone(),
-        method.runs.len().to_string(),
+        match method.over_budget {
+            0 => method.runs.len().to_string(),
+            over => format!("{} ({over} over budget)", method.runs.len()),
+        },
         format::seconds(method.latency_s),
         format::percent(Some(method.latency_gap)),
         format!(

@@ -33,7 +33,7 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
         chosen.latency_s,
         DRAWS,
         std::slice::from_ref(&chosen.genotype),
-        seed + 1,
+        seed,
     )?;
     let others = networks.train(&[equal, space.largest()])?;
     networks.work.clock.lap("train");

@@ -39,7 +39,16 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
 
     let drawn = feasible(space, &latency, budget_s, search.samples + search.finalists, seed)?;
     let random = judge.judge(&drawn)?;
-    let taught = &random[..random.len().min(search.samples)];
+    let (samples, finalists) = shares(random.len(), search.samples, search.finalists);
+    if random.len() < search.samples + search.finalists {
+        judge.progress.line(&format!(
+            "hardly any random subnet keeps to the budget: {} were found of {}; the predictor learns from {samples}, and \
+             {finalists} of its best are evaluated",
+            random.len(),
+            search.samples + search.finalists
+        ));
+    }
+    let taught = &random[..samples];
     let known: Vec<(Genotype, f64)> =
         taught.iter().map(|network| (network.genotype.clone(), network.accuracy)).collect();
     let (method, options) = (Method::default(), PredictorOptions::seeded(seed));
@@ -47,7 +56,8 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
     let predictor = Predictor::fit(method, space, &known, &options)?;
     predictor.save(&setting.folder.predictor())?;
 
-    let promising = evolve(setting, &latency, budget_s, &predictor, taught, judge.progress)?;
+    let mut promising = evolve(setting, &latency, budget_s, &predictor, taught, judge.progress)?;
+    promising.truncate(finalists);
     let finalists = judge.judge(&promising)?;
     let chosen = best(taught.iter().chain(&finalists))?;
     let equal = equal_latency(
@@ -57,7 +67,7 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
         chosen.latency_s,
         DRAWS,
         std::slice::from_ref(&chosen.genotype),
-        seed + 1,
+        seed,
     )?;
     let others = judge.judge(&[equal, space.largest()])?;
 
@@ -86,6 +96,14 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
     }
     work.clock.lap("search");
     Ok(choice)
+}
+
+/// Of as many subnets as random search has found, those from which the predictor learns, and the rest, which are of its
+/// best: both searches evaluate as many, the one by the predictor at least one of its own.
+fn shares(found: usize, samples: usize, finalists: usize) -> (usize, usize) {
+    let least = 2 * FOLDS;
+    let taught = samples.min(found.saturating_sub(finalists).max(least)).min(found);
+    (taught, finalists.min(found - taught).max(1))
 }
 
 /// The predictor's best subnets within the budget that the supernet has not evaluated for it yet, best first.
@@ -168,5 +186,19 @@ impl<'a> Judge<'a> {
             Some((genotype.clone(), self.journal.known(SupernetAccuracy::SOURCE, genotype)?))
         });
         Ok(describe(self.latency, known))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_search_evaluates_as_many_subnets_as_random_search_has_found() {
+        assert_eq!(shares(100, 80, 20), (80, 20));
+        assert_eq!(shares(60, 80, 20), (40, 20));
+        assert_eq!(shares(25, 80, 20), (10, 15));
+        assert_eq!(shares(11, 80, 20), (10, 1));
+        assert_eq!(shares(10, 80, 20), (10, 1));
     }
 }

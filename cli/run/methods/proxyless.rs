@@ -1,8 +1,8 @@
 //! ProxylessNAS (Cai et al., ICLR 2019): a supernet of candidates learns its own architecture by gradients, with the
 //! expected latency in its loss; the network that it stands for is trained from scratch.
 //!
-//! Random search is given as many networks as the search's epochs would have trained in full, one at least: one of equal
-//! latency, and others within the budget.
+//! Random search trains as many networks as all of that would have trained in full: those of the search's epochs, and the
+//! one that was found. A random network of equal latency is trained besides.
 
 use anyhow::{Context as _, Result, anyhow};
 use netfit_predictors::LatencyModel as _;
@@ -25,22 +25,19 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
     let chosen = best(&searched)?;
     let own = std::slice::from_ref(&chosen.genotype);
     let latency = &networks.latency;
-    let equal = equal_latency(space, latency, budget_s, chosen.latency_s, DRAWS, own, seed + 1)?;
+    let equal = equal_latency(space, latency, budget_s, chosen.latency_s, DRAWS, own, seed)?;
     let epochs = config.proxyless.warmup_epochs + config.proxyless.epochs;
-    let count = ((epochs / config.scratch.epochs) as usize).max(1);
-    let mut drawn = feasible(space, latency, budget_s, count + 2, seed)?;
-    drawn.retain(|genotype| *genotype != equal && *genotype != chosen.genotype);
-    drawn.insert(0, equal);
-    drawn.truncate(count);
+    let count = 1 + (epochs / config.scratch.epochs) as usize;
+    let drawn = feasible(space, latency, budget_s, count, seed)?;
     let random = networks.train(&drawn)?;
-    let full = networks.train(&[space.largest()])?;
+    let others = networks.train(&[equal, space.largest()])?;
     networks.work.clock.lap("train");
 
     let mut choice = Choice {
         chosen: networks.candidate(chosen)?,
         random_best: networks.candidate(best(&random)?)?,
-        random_equal_latency: networks.candidate(&random[0])?,
-        full: networks.candidate(&full[0])?,
+        random_equal_latency: networks.candidate(&others[0])?,
+        full: networks.candidate(&others[1])?,
         predictor: None,
         protocols: Some(networks.protocols(false)),
         supernet_evaluations: 0,

@@ -17,7 +17,7 @@ pub enum Error {
         hint: &'static str,
     },
     /// A file or folder that cannot be read.
-    #[error("cannot read `{path}`: {source}")]
+    #[error("cannot read `{path}`: {source}; hint: is it there, and may you read it?")]
     Read {
         /// The file.
         path: PathBuf,
@@ -107,7 +107,9 @@ pub enum Error {
         hint: &'static str,
     },
     /// More classes than labels can number.
-    #[error("`{path}` has {found} classes, expected 2 to 65536")]
+    #[error(
+        "`{path}`: expected 2 to 65536 classes, found {found}; hint: a class is a folder or a label of its own"
+    )]
     Classes {
         /// The file or folder.
         path: PathBuf,
@@ -153,7 +155,9 @@ pub enum Error {
         source: image::ImageError,
     },
     /// A file of class names of another length than the classes.
-    #[error("`{path}`: expected {expected} class names, found {found}")]
+    #[error(
+        "`{path}`: expected {expected} class names, found {found}; hint: one name a line, or remove the file for numbers"
+    )]
     Names {
         /// The file.
         path: PathBuf,
@@ -173,7 +177,9 @@ pub enum Error {
         width: usize,
     },
     /// A held-out share that leaves nothing to train on.
-    #[error("held-out share {0}: expected at least 0 and less than 1")]
+    #[error(
+        "held-out share {0}: expected at least 0 and less than 1; hint: set `[training] holdout`"
+    )]
     Holdout(f64),
     /// A channel with the same value in every training image.
     #[error(

@@ -69,7 +69,7 @@ pub fn load(spec: &DataSpec, holdout: f64, seed: u64) -> Result<Splits> {
         DataSpec::Idx { path, labels } => idx::load(path, labels.as_deref())?,
         DataSpec::Cifar10 { path } => cifar::load(path, &cifar::TEN)?,
         DataSpec::Cifar100 { path } => cifar::load(path, &cifar::HUNDRED)?,
-        DataSpec::Folder(spec) => folder::load(spec, seed)?,
+        DataSpec::Folder(spec) => folder::load(spec)?,
     };
     let (train, holdout) = all.cut(holdout, &mut Random::new(seed, "holdout"));
     let normalization = Normalization::of(&train)?;

@@ -42,9 +42,9 @@ pub enum DataSpec {
 
 /// Images in a folder per class: `train/CLASS/*` and, optionally, `test/CLASS/*` with the same classes.
 ///
-/// Classes are the names of the folders, sorted bytewise. Without `test/` a fifth of each class of `train/`, chosen
-/// by the seed, becomes the test set. Hidden files are ignored; any other file must be an image. EXIF orientation
-/// is obeyed.
+/// Classes are the names of the folders, sorted bytewise. Without `test/` a fifth of each class of `train/` becomes
+/// the test set, the same one whatever the seed. Hidden files are ignored; any other file must be an image, and there are
+/// no other folders beside `train` and `test`. EXIF orientation is obeyed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FolderSpec {
@@ -78,7 +78,7 @@ impl FolderSpec {
 
 /// Height and width of images, in pixels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected `size` as a number of pixels or as [height, width]")]
 pub enum Size {
     /// Both are the same.
     Side(usize),

@@ -218,7 +218,13 @@ impl ComparisonResult {
             evaluations: options.search.evaluations,
             first_seed: options.first_seed,
             seeds: options.seeds,
-            note: (!enough).then_some("too few seeds: no conclusion"),
+            note: if judge.stalled {
+                Some(
+                    "random search found fewer networks within the budget than it was allowed: no conclusion",
+                )
+            } else {
+                (!enough).then_some("too few seeds: no conclusion")
+            },
             level: options.level,
             resamples: options.resamples,
             near: options.near,
@@ -236,6 +242,8 @@ struct Judge<'a> {
     bootstrap: Bootstrap,
     /// Best accuracies of random search at 1x, seed by seed.
     random: Vec<f64>,
+    /// Whether it gave up in one of them: its cost is not equal then.
+    stalled: bool,
     /// Best accuracy known within the budget.
     best: f64,
     /// Whether that is the optimum.
@@ -270,6 +278,9 @@ impl<'a> Judge<'a> {
             options,
             bootstrap: Bootstrap::new(seeds, resamples, level, first_seed),
             random: runs.first().map(|(_, runs)| accuracies(runs)).unwrap_or_default(),
+            stalled: runs
+                .first()
+                .is_some_and(|(_, runs)| runs.iter().any(|run| run.ended == Ended::Stalled)),
             best,
             exact: truth.is_some(),
             reference,
@@ -290,7 +301,8 @@ impl<'a> Judge<'a> {
         let gap = |run: &CompareRun| (run.best.latency_s - budget_s).abs() / budget_s;
         let steps: Vec<f64> = runs.iter().map(|run| self.steps(run)).collect();
         let reached = steps.iter().filter(|steps| steps.is_finite()).count();
-        let baseline = contender.name == BASELINE || options.seeds < options.enough;
+        let inconclusive =
+            contender.name == BASELINE || self.stalled || options.seeds < options.enough;
         Outcome {
             accuracy: estimate(&found),
             regret: self.exact.then(|| estimate(&regrets)),
@@ -306,7 +318,7 @@ impl<'a> Judge<'a> {
                 })
             }),
             difference,
-            verdict: difference.interval.filter(|_| !baseline).map(Verdict::of),
+            verdict: difference.interval.filter(|_| !inconclusive).map(Verdict::of),
             name: contender.name,
             evaluations: contender.evaluations,
             runs,

@@ -62,7 +62,7 @@ pub(crate) fn accuracy(module: &Standalone, feed: &Feed) -> Result<f64> {
     }
     let images = feed.held_out();
     let correct: Vec<Tensor> = images
-        .batches(batch(images.shape()))
+        .batches(largest_batch(images.shape(), LARGEST_BATCH))
         .map(|(images, targets)| {
             let guesses = module.logits(&images).argmax(-1, false);
             guesses.eq_tensor(&targets).sum(Kind::Int64)
@@ -72,9 +72,8 @@ pub(crate) fn accuracy(module: &Standalone, feed: &Feed) -> Result<f64> {
     Ok(ops::numbers(&correct).iter().sum::<f64>() / images.len() as f64)
 }
 
-/// Images of a batch of inference.
-fn batch(shape: Shape) -> usize {
-    let (images, pixels) = LARGEST_BATCH;
+/// Images of a batch of inference, of at most so many images and pixels.
+pub(crate) fn largest_batch(shape: Shape, (images, pixels): (usize, usize)) -> usize {
     (pixels / (shape.height * shape.width)).clamp(1, images)
 }
 
@@ -84,7 +83,7 @@ mod tests {
 
     #[test]
     fn batches_of_large_images_are_smaller() {
-        let of = |side| batch(Shape::new(3, side, side));
+        let of = |side| largest_batch(Shape::new(3, side, side), LARGEST_BATCH);
         assert_eq!([1, 28, 89, 90, 224, 2000, 5000].map(of), [500, 500, 500, 493, 79, 1, 1]);
     }
 }

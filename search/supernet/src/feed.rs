@@ -10,13 +10,15 @@ use tch::{Device, Tensor};
 use crate::{
     ahead::Ahead,
     context,
+    evaluation::largest_batch,
     images::Images,
     pixels::{Gathered, Palette, Resident},
     still::Still,
 };
 
-/// Images a batch of re-calibration (the authors' `elastic_nn/utils.py`).
-const CALIBRATION_BATCH: usize = 200;
+/// Images of a batch of re-calibration (200 in the authors' `elastic_nn/utils.py`), and their pixels (height x width)
+/// together, at most.
+const CALIBRATION_BATCH: (usize, usize) = (200, 12_000_000);
 
 /// Batches that follow from (seed, epoch, step) alone. What a GPU keeps of the images is brought there when it is first
 /// asked for.
@@ -139,7 +141,7 @@ impl Feed {
         });
         let wanted = training.calibration_images.min(self.splits.train.len());
         assert_eq!(still.len(), wanted, "a feed serves one training");
-        still.batches(CALIBRATION_BATCH).map(|(images, _)| images)
+        still.batches(largest_batch(still.shape(), CALIBRATION_BATCH)).map(|(images, _)| images)
     }
 }
 

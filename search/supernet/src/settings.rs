@@ -90,10 +90,10 @@ pub(crate) fn check(space: &Space, splits: &Splits, training: &Training) -> Resu
             return Err(Error::setting(&format!("[training] {name}"), expected, &found));
         }
     }
-    check_images(space, splits, training.batch)
+    check_images(space, splits, training)
 }
 
-fn check_images(space: &Space, splits: &Splits, batch: usize) -> Result<()> {
+fn check_images(space: &Space, splits: &Splits, training: &Training) -> Result<()> {
     let fail = |expected: String, found: String, remedy: &'static str| {
         Err(Error::Images { expected, found, remedy })
     };
@@ -108,6 +108,16 @@ fn check_images(space: &Space, splits: &Splits, batch: usize) -> Result<()> {
         let remedy = "`Space::for_task` makes it a space of these classes";
         return fail(format!("{wanted} classes as in space `{name}`"), found.to_string(), remedy);
     }
+    let (pad, side) = (training.pad, train.shape.height.min(train.shape.width));
+    if pad >= side {
+        let expected = format!("less than the {side} pixels of a side");
+        return Err(Error::setting("[training] pad", &expected, &pad));
+    }
+    if training.holdout > 0.0 && splits.holdout.is_empty() {
+        let wanted = "held-out images of at least one class".to_owned();
+        return fail(wanted, "one image in each class".to_owned(), "add images");
+    }
+    let batch = training.batch;
     if train.len() < batch {
         let wanted = format!("at least one batch of {batch} training images");
         let remedy = "lower `[training] batch`, or hold out fewer images";
