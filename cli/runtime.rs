@@ -79,17 +79,20 @@ pub(crate) fn whole(path: &Path) -> PathBuf {
 pub(crate) fn space(name: &str) -> Result<Space> {
     let path = Path::new(name);
     let table = if path.is_dir() { path.join("table.json") } else { path.to_path_buf() };
-    if table.extension().is_some_and(|ending| ending == "json") && table.is_file() {
+    if is_table(&table) && table.is_file() {
         return Ok(LatencyTable::load(&table)?.space()?);
     }
     Ok(Space::load(name)?)
 }
 
-/// The file that a space is read from, if it is one.
+/// The file that describes a space, if that is what names it; a latency table may be read for its space and for itself.
 pub(crate) fn space_file(name: &str) -> Option<&Path> {
     let path = Path::new(name);
-    let table = path.extension().is_some_and(|ending| ending == "json");
-    (table || Space::is_file(name)).then_some(path)
+    (Space::is_file(name) && !is_table(path)).then_some(path)
+}
+
+fn is_table(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "json")
 }
 
 /// The file that a source of accuracies is read from, if it is one: `csv:FILE,...`, `predictor:FILE`, `journal:FILE,...`.

@@ -62,7 +62,7 @@ fn a_run_ends_in_a_measured_model() {
     let preprocessing: netfit_data::Normalization =
         serde_json::from_str(&metadata["preprocessing"]).unwrap();
     let spec = netfit_data::DataSpec::Idx { path: data.clone(), labels: None };
-    assert_eq!(preprocessing, netfit_data::load(&spec, 0.2, 5).unwrap().normalization);
+    assert_eq!(preprocessing, netfit_data::load(&spec, 1.0 / 6.0, 5).unwrap().normalization);
     assert_eq!(metadata["genotype"], chosen["genotype"].as_str().unwrap());
     runtimes_agree(&model);
     let measured = json_from(&["measure", text(&model), "--samples", "60"]);
@@ -183,6 +183,16 @@ fn only_its_own_space(run: &Path) {
     for key in ["genotype", "accuracy", "latency_s", "latency_interval_s"] {
         assert!(!found["best"][key].is_null(), "{key}: {found}");
     }
+    // The run and its table stand for the space of the run's images.
+    let id = &json_from(&["table", "show", text(&table)])["space_id"];
+    for own in [text(run), text(&table)] {
+        assert_eq!(&json_from(&["space", own])["id"], id);
+        let found = json_from(&[&search[..], &["--space", own, "--evaluations", "3"]].concat());
+        assert_eq!(found["evaluations"], 3);
+    }
+    assert_ne!(&json_from(&["space", "ofa-28"])["id"], id);
+    let validated = json_from(&["validate", text(&table), "--networks", "3", "--accept-noise"]);
+    assert_eq!(validated["networks"], 3);
 }
 
 fn json_of(arguments: &[&str]) -> Value {

@@ -297,7 +297,10 @@ mod tests {
         assert!(message.contains("NaN") && message.contains(&holed[1].0.to_string()), "{message}");
         assert!(fit(&known[..1], small(1)).contains("at least 2 networks, found 1"));
         assert!(fit(&known, small(0)).contains("of at least 1"));
-        assert!(fit(&known, MlpOptions { learning_rate: -1.0, ..small(1) }).contains("below 0"));
+        for learning_rate in [-1.0, 0.0] {
+            assert!(fit(&known, MlpOptions { learning_rate, ..small(1) }).contains("above 0"));
+        }
+        assert!(fit(&known, MlpOptions { weight_decay: -1.0, ..small(1) }).contains("not below"));
     }
 
     #[test]

@@ -99,9 +99,14 @@ fn dynamic_dimensions_and_foreign_files_are_named() {
     let model = netfit_export::to_onnx(&network, &weights, &info).unwrap();
     std::fs::write(&path, &model).unwrap();
     load(&mut device).unwrap();
-    let foreign = BTreeMap::from([("height".to_owned(), 3)]);
-    let message = device.load(Model::File { path: &path, dimensions: &foreign }).unwrap_err();
-    assert!(message.to_string().contains("no dimension `height`"), "{message}");
+    // The third dimension of the images is not dynamic.
+    for name in ["height", "images.2", "imgaes.0"] {
+        let foreign = BTreeMap::from([(name.to_owned(), 3)]);
+        let message = device.load(Model::File { path: &path, dimensions: &foreign }).unwrap_err();
+        let message = message.to_string();
+        assert!(message.contains(&format!("no dynamic dimension `{name}`")), "{message}");
+        assert!(message.contains("hint: it has batch"), "{message}");
+    }
     // The same model with another name for its dynamic dimension.
     let renamed: Vec<u8> = {
         let at = |from: usize| model[from..].windows(5).position(|window| window == b"batch");
