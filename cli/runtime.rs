@@ -77,9 +77,12 @@ pub(crate) fn whole(path: &Path) -> PathBuf {
 
 /// The space that an option names: a preset, a TOML file, or a latency table or run folder whose space it is.
 pub(crate) fn space(name: &str) -> Result<Space> {
+    if let Ok(preset) = Space::preset(name) {
+        return Ok(preset);
+    }
     let path = Path::new(name);
     let table = if path.is_dir() { path.join("table.json") } else { path.to_path_buf() };
-    if is_table(&table) && table.is_file() {
+    if is_table(&table) {
         return Ok(LatencyTable::load(&table)?.space()?);
     }
     Ok(Space::load(name)?)

@@ -94,25 +94,30 @@ fn runs_of_a_method_are_taken_together() {
 fn runs_over_the_budget_and_other_settings_are_told_apart() {
     let folder = tempfile::tempdir().unwrap();
     let mut runs = Vec::new();
-    for seed in 0..10 {
+    for seed in 0..11 {
         let slow = if seed == 3 { 2.1e-4 } else { 1.9e-4 };
         let told = Told { seed, chosen: (0.92 + 0.001 * seed as f64, slow), ..OFA };
         let run = folder.path().join(seed.to_string());
         runs.push(write(&run, &told));
         if seed >= 5 {
             let config = run.join("netfit.toml");
-            let text = fs::read_to_string(&config).unwrap() + "[training]\nbatch = 64\n";
+            let more = if seed == 10 { "dropout = 0.2\n" } else { "" };
+            let text = fs::read_to_string(&config).unwrap() + "[training]\nbatch = 64\n" + more;
             fs::write(config, text).unwrap();
         }
     }
     let mut command = vec!["compare"];
     command.extend(runs.iter().map(String::as_str));
     let result = output(&command);
-    let [first, second] = &result["methods"].as_array().unwrap()[..] else { panic!("{result}") };
+    let [first, second, third] = &result["methods"].as_array().unwrap()[..] else {
+        panic!("{result}")
+    };
     assert_eq!((&first["method"], &first["over_budget"]), (&"ofa".into(), &1.into()));
     assert!(first["verdict"].is_null() && first["runs"][3]["within_budget"] == false);
     assert_eq!(second["method"], "ofa: `training.batch` is 128 and 64");
     assert_eq!(second["verdict"], "better than random");
+    assert_eq!(third["method"], "ofa: `training.batch` is 128 and 64 (2)");
+    assert_eq!(third["runs"].as_array().unwrap().len(), 1);
     assert!(result["note"].as_str().unwrap().contains("over the budget"));
     let printed = netfit(&command).output().unwrap();
     let printed = String::from_utf8(printed.stdout).unwrap();

@@ -9,7 +9,7 @@ mod setting;
 
 use std::{collections::BTreeMap, process::ExitCode, time::Instant};
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow, bail};
 use netfit_latency_tables::{Hygiene, LatencyTable};
 use netfit_search::Budget;
 
@@ -122,24 +122,28 @@ fn choose_within(
     clock: &mut Clock,
 ) -> Result<Delivered> {
     let (method, mut torch) = (setting.config.method, setting.torch()?);
+    let mut last = None;
     loop {
         let mut work = Work { setting, table, limit, torch, progress, clock };
-        let mut choice = method.choose(&mut work)?;
+        let choice = method.choose(&mut work)?;
         torch = work.torch;
+        let Some(mut choice) = choice else {
+            return last.ok_or_else(|| anyhow!("no network was chosen; hint: raise the budget"));
+        };
         let (difference, hygiene) =
             deliver::deliver(setting, table, &mut torch, &mut choice, accept_noise, progress)?;
         clock.lap("deliver");
         limit.attempts.push(Attempt::of(&choice.chosen, limit.aim_s()));
         let over = choice.chosen.latency_measured_s.filter(|measured| *measured > limit.seconds);
-        let again = method.searches_again() && limit.attempts.len() < ATTEMPTS;
-        let Some(measured_s) = over.filter(|_| again) else {
-            return Ok(Delivered { choice, difference, hygiene });
-        };
+        let delivered = Delivered { choice, difference, hygiene };
+        let again = method.chooses_again() && limit.attempts.len() < ATTEMPTS;
+        let Some(measured_s) = over.filter(|_| again) else { return Ok(delivered) };
         let Some(next) = latency::tighten(setting, table, limit, measured_s)? else {
-            return Ok(Delivered { choice, difference, hygiene });
+            return Ok(delivered);
         };
+        last = Some(delivered);
         progress.line(&format!(
-            "measured {}, over the budget of {}: searching below {}",
+            "measured {}, over the budget of {}: choosing below {}",
             format::seconds(measured_s),
             format::seconds(limit.seconds),
             format::seconds(next.aim_s())

@@ -170,10 +170,10 @@ impl ProfileOptions {
             let expected = format!("at least {least}");
             (found < least).then(|| Error::Setting { what, expected, found: found.to_string() })
         };
-        let percentile = self.percentiles.iter().find(|p| !(**p > 50.0 && **p < 100.0));
+        let percentile = self.percentiles.iter().find(|p| !(**p > 50.0 && **p <= tails::HIGHEST));
         let percentile = percentile.map(|found| Error::Setting {
             what: "percentile",
-            expected: "more than 50 and less than 100".into(),
+            expected: format!("more than 50 and at most {}", tails::HIGHEST),
             found: found.to_string(),
         });
         let wrong = wrong("networks of the calibration", LEAST_NETWORKS, self.calibration)

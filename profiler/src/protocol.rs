@@ -245,7 +245,7 @@ impl Protocol {
     }
 
     /// The first calls of a process take longer; one of each is made in any case.
-    fn warm_up(&self, device: &mut dyn Device, models: &[usize]) -> Result<()> {
+    pub(crate) fn warm_up(&self, device: &mut dyn Device, models: &[usize]) -> Result<()> {
         let burst = |&model: &usize| Burst {
             warm_up: self.warm_up.max(1),
             calls: 0,

@@ -28,7 +28,10 @@ pub fn feasible(
     drawn(space, latency, budget_s, count, &mut Random::new(seed, "select/feasible"))
 }
 
-fn drawn(
+/// The stream of [`equal_latency`]'s draws.
+pub(crate) const EQUAL: &str = "select/equal latency";
+
+pub(crate) fn drawn(
     space: &Space,
     latency: &dyn LatencyModel,
     budget_s: f64,
@@ -67,7 +70,7 @@ pub fn equal_latency(
     except: &[Genotype],
     seed: u64,
 ) -> Result<Genotype> {
-    let mut random = Random::new(seed, "select/equal latency");
+    let mut random = Random::new(seed, EQUAL);
     let mut candidates = drawn(space, latency, budget_s, draws, &mut random)?;
     candidates.retain(|genotype| !except.contains(genotype));
     let distance = |genotype: &Genotype| (latency.latency(genotype).median_s - target_s).abs();

@@ -104,17 +104,6 @@ impl Loaded {
         }
     }
 
-    /// Its method, with the first setting in which it differs from the first of these runs that has this method: only
-    /// runs that differ by their seeds are taken together.
-    fn method(&self, runs: &[Self]) -> String {
-        let method = self.result.method;
-        let first = runs.iter().find(|run| run.result.method == method);
-        match first.and_then(|first| first.asked().difference(&self.asked())) {
-            Some(difference) => format!("{method}: {difference}"),
-            None => method.to_string(),
-        }
-    }
-
     /// What it was asked for, without what runs of one method may differ in.
     fn asked(&self) -> Config {
         Config {
@@ -168,7 +157,7 @@ fn check(first: &Loaded, other: &Loaded) -> Result<()> {
         && a != b
     {
         bail!(
-            "`{ours}` and `{theirs}` were tested on different images; hint: compare runs on one data set"
+            "`{ours}` and `{theirs}` were tested on different images; hint: compare runs on one data set (earlier versions drew the test images of a folder by the seed)"
         );
     }
     Ok(())
@@ -178,31 +167,32 @@ fn beside(runs: &[Loaded]) -> Result<RunsResult> {
     let Some(first) = runs.first() else {
         bail!("expected a run folder, found none; hint: `netfit run` makes one")
     };
-    let mut known: Vec<(String, Vec<Finished>)> = Vec::new();
+    let mut known: Vec<(Config, String, Vec<Finished>)> = Vec::new();
     for run in runs {
         check(first, run)?;
-        let method = run.method(runs);
-        let finished = Finished::of(run);
-        match known.iter_mut().find(|(name, _)| *name == method) {
-            Some((_, others)) => {
-                if let Some(twin) = others.iter().find(|other| other.seed == finished.seed) {
-                    bail!(
-                        "`{}` and `{}` are both of method {method} with seed {}; hint: give each run a `seed` of its own",
-                        twin.folder.display(),
-                        finished.folder.display(),
-                        finished.seed
-                    );
-                }
-                others.push(finished);
-            }
-            None => known.push((method, vec![finished])),
+        let (asked, finished) = (run.asked(), Finished::of(run));
+        let Some((_, method, others)) = known.iter_mut().find(|(other, ..)| other.same_run(&asked))
+        else {
+            let method = name(&asked, &known);
+            known.push((asked, method, vec![finished]));
+            continue;
+        };
+        if let Some(twin) = others.iter().find(|other| other.seed == finished.seed) {
+            bail!(
+                "`{}` and `{}` are both of method {method} with seed {}; hint: give each run a `seed` of its own",
+                twin.folder.display(),
+                finished.folder.display(),
+                finished.seed
+            );
         }
+        others.push(finished);
     }
     let (budget_s, percentile) = first.budget()?;
     let enough = CompareOptions::default().enough;
-    let few = known.iter().any(|(_, runs)| runs.len() < enough);
+    let few = known.iter().any(|(.., runs)| runs.len() < enough);
     let over = runs.iter().any(|run| !run.result.within_budget);
-    let methods = known.into_iter().map(|(method, runs)| MethodResult::of(method, runs, budget_s));
+    let methods =
+        known.into_iter().map(|(_, method, runs)| MethodResult::of(method, runs, budget_s));
     Ok(RunsResult {
         budget_s,
         percentile,
@@ -214,6 +204,19 @@ fn beside(runs: &[Loaded]) -> Result<RunsResult> {
             few.then_some("too few seeds: no conclusion")
         },
     })
+}
+
+/// The name of runs of these settings: their method, and the first setting in which they differ from the first ones of
+/// that method.
+fn name(asked: &Config, known: &[(Config, String, Vec<Finished>)]) -> String {
+    let method = asked.method.to_string();
+    let first = known.iter().find(|(other, ..)| other.method == asked.method);
+    let Some(difference) = first.and_then(|(first, ..)| first.difference(asked)) else {
+        return method;
+    };
+    let name = format!("{method}: {difference}");
+    let alike = known.iter().filter(|(_, other, _)| other.starts_with(&name)).count();
+    if alike == 0 { name } else { format!("{name} ({})", alike + 1) }
 }
 
 impl Finished {

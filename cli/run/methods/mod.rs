@@ -102,11 +102,12 @@ impl Method {
         }
     }
 
-    /// Whether a network that was measured over the budget is searched for again: what costs a training each is not.
-    pub(crate) fn searches_again(self) -> bool {
+    /// Whether another network can be chosen for one that was measured over the budget without training anew: of a
+    /// supernet, or among the finalists, but not of an architecture that was learnt.
+    pub(crate) fn chooses_again(self) -> bool {
         match self {
-            Self::Ofa => true,
-            Self::MnasNet | Self::Proxyless => false,
+            Self::Ofa | Self::MnasNet => true,
+            Self::Proxyless => false,
         }
     }
 
@@ -119,12 +120,13 @@ impl Method {
         }
     }
 
-    /// Trains, searches and trains again as the method does, and goes on with what was begun.
-    pub(crate) fn choose(self, work: &mut Work<'_>) -> Result<Choice> {
+    /// Trains, searches and trains again as the method does, and goes on with what was begun; none where nothing is left
+    /// to choose below what was missed before.
+    pub(crate) fn choose(self, work: &mut Work<'_>) -> Result<Option<Choice>> {
         match self {
-            Self::Ofa => ofa::choose(work),
+            Self::Ofa => ofa::choose(work).map(Some),
             Self::MnasNet => mnasnet::choose(work),
-            Self::Proxyless => proxyless::choose(work),
+            Self::Proxyless => proxyless::choose(work).map(Some),
         }
     }
 }

@@ -101,9 +101,8 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
 /// Of as many subnets as random search has found, those from which the predictor learns, and the rest, which are of its
 /// best: both searches evaluate as many, the one by the predictor at least one of its own.
 fn shares(found: usize, samples: usize, finalists: usize) -> (usize, usize) {
-    let least = 2 * FOLDS;
-    let taught = samples.min(found.saturating_sub(finalists).max(least)).min(found);
-    (taught, finalists.min(found - taught).max(1))
+    let taught = (found * samples / (samples + finalists)).max(2 * FOLDS).min(found);
+    (taught, (found - taught).max(1))
 }
 
 /// The predictor's best subnets within the budget that the supernet has not evaluated for it yet, best first.
@@ -196,8 +195,8 @@ mod tests {
     #[test]
     fn a_search_evaluates_as_many_subnets_as_random_search_has_found() {
         assert_eq!(shares(100, 80, 20), (80, 20));
-        assert_eq!(shares(60, 80, 20), (40, 20));
-        assert_eq!(shares(25, 80, 20), (10, 15));
+        assert_eq!(shares(60, 80, 20), (48, 12));
+        assert_eq!(shares(25, 80, 20), (20, 5));
         assert_eq!(shares(11, 80, 20), (10, 1));
         assert_eq!(shares(10, 80, 20), (10, 1));
     }

@@ -234,6 +234,68 @@ fn percentiles_are_predicted_with_an_error_of_their_own() {
     assert_eq!(table.tail_networks[0].calls, 500);
 }
 
+/// A fake device beside which others run during some of its rows of single calls.
+struct LoadedRows {
+    device: FakeDevice,
+    rows: Range<usize>,
+    seen: usize,
+}
+
+impl Device for LoadedRows {
+    fn fingerprint(&self) -> netfit_latency_tables::Fingerprint {
+        self.device.fingerprint()
+    }
+
+    fn restart(&mut self) -> Result<()> {
+        self.device.restart()
+    }
+
+    fn load(&mut self, model: crate::Model<'_>) -> Result<usize> {
+        self.device.load(model)
+    }
+
+    fn time(&mut self, bursts: &[crate::Burst]) -> Result<Vec<crate::Ran>> {
+        // Nothing else is so patient.
+        let row = bursts.iter().any(|burst| burst.patience_s > 0.4);
+        let loaded = row && self.rows.contains(&self.seen);
+        self.seen += usize::from(row);
+        self.device.loads = if loaded { vec![(0..usize::MAX, 1.0)] } else { Vec::new() };
+        self.device.time(bursts)
+    }
+
+    fn trace(&mut self, model: usize) -> Result<crate::BlockTimes> {
+        self.device.trace(model)
+    }
+}
+
+#[test]
+fn a_round_of_single_calls_beside_which_others_run_does_not_count() {
+    let made = |rows: Range<usize>, accept_noise: bool| {
+        let mut device = LoadedRows { device: FakeDevice::new(0), rows, seen: 0 };
+        let options = ProfileOptions { percentiles: vec![95.0], accept_noise, ..options() };
+        let table = profile(&Space::preset("ofa-28").unwrap(), &mut device, &options, &mut |_| {});
+        (table, device.seen)
+    };
+    let (quiet, rows) = made(0..0, false);
+    let round = rows / 25;
+    assert_eq!(quiet.unwrap().hygiene.repeated_for.get("load"), None);
+    // The first round once, the third until its three attempts are over.
+    let (repeated, seen) = made(0..round, false);
+    let repeated = repeated.unwrap();
+    assert_eq!((seen, repeated.hygiene.repeated_for["load"]), (rows + round, 1));
+    assert_eq!((repeated.hygiene.verdict, repeated.hygiene.disturbed), (Verdict::Clean, 0));
+    let (spoilt, seen) = made(2 * round..5 * round, false);
+    let spoilt = spoilt.unwrap();
+    assert_eq!((seen, spoilt.hygiene.disturbed), (rows + 2 * round, 1));
+    assert_eq!(spoilt.tail_networks[0].calls, 480);
+    let (refused, _) = made(0..usize::MAX, false);
+    assert!(matches!(refused, Err(Error::Disturbed { .. })));
+    let (marked, seen) = made(0..usize::MAX, true);
+    let marked = marked.unwrap();
+    assert_eq!((seen, marked.hygiene.verdict), (rows, Verdict::NoiseAccepted));
+    assert_eq!(marked.tail_networks[0].calls, 500);
+}
+
 /// As of images so large that few networks fit beside each other.
 #[test]
 fn a_table_is_the_same_where_few_networks_fit_into_a_process() {

@@ -71,7 +71,12 @@ pub fn load(spec: &DataSpec, holdout: f64, seed: u64) -> Result<Splits> {
         DataSpec::Cifar100 { path } => cifar::load(path, &cifar::HUNDRED)?,
         DataSpec::Folder(spec) => folder::load(spec)?,
     };
-    let (train, holdout) = all.cut(holdout, &mut Random::new(seed, "holdout"));
+    let (train, holdout) = if holdout > 0.0 {
+        all.cut(holdout, &mut Random::new(seed, "holdout"))
+    } else {
+        let none = all.subset(&[]);
+        (all, none)
+    };
     let normalization = Normalization::of(&train)?;
     Ok(Splits { train, holdout, test, normalization })
 }

@@ -42,6 +42,13 @@ pub(crate) struct Origin {
     /// Of a supernet of candidates, how its architecture is learnt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) proxyless: Option<(Proxyless, ChoiceLatency)>,
+    /// Of a supernet of candidates, the version of how the architecture's own images are drawn.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub(crate) own_images: u32,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -179,6 +186,8 @@ impl Origin {
             Some("network or `[scratch]` table")
         } else if self.proxyless != other.proxyless {
             Some("`[proxyless]` table, latency table or budget")
+        } else if self.own_images != other.own_images {
+            Some("version of netfit, which draws the architecture's images otherwise")
         } else {
             None
         }

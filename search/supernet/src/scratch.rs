@@ -225,6 +225,7 @@ ops = ["mbconv k3 e2 se0.25 relu6", "dsconv k5 relu", "conv k3 relu"]
             data: splits(images).hash(),
             network: Some((network.hash(), scratch.clone())),
             proxyless: None,
+            own_images: 0,
         };
         for &steps in parts {
             let origin = origin.clone();

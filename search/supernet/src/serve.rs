@@ -167,6 +167,7 @@ fn train_network(
         data: job.splits.hash(),
         network: Some((hash, scratch.clone())),
         proxyless: None,
+        own_images: 0,
     };
     let mut trainer =
         ScratchTrainer::open(&network, scratch, origin, training, &mut job.feed, &folder)?;

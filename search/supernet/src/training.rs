@@ -74,6 +74,7 @@ impl Trainer {
             data: feed.splits().hash(),
             network: None,
             proxyless: None,
+            own_images: 0,
         };
         let mut trainer = Self {
             phases,

@@ -9,6 +9,9 @@ use tch::Device;
 
 use crate::{Error, Result, feed::Feed};
 
+/// Of how they are drawn; 0 did not go class by class.
+pub(super) const VERSION: u32 = 1;
+
 /// The training images of the weights, and those of the architecture.
 pub(super) fn feeds(
     splits: &Splits,

@@ -128,6 +128,7 @@ impl ProxylessTrainer {
                 data: splits.hash(),
                 network: None,
                 proxyless: Some((options.clone(), latency.clone())),
+                own_images: super::images::VERSION,
             },
             options: options.clone(),
             latency: latency.clone(),
