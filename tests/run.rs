@@ -119,7 +119,7 @@ fn searches_again_below_what_was_missed(arguments: &[&str], run: &Path) {
     let result = again_with(arguments, run, seconds, 1e6);
     let attempts = result["attempts"].as_array().unwrap();
     let of = |attempt: &Value, key: &str| attempt[key].as_f64().unwrap();
-    assert_eq!(attempts.len(), 5, "{attempts:?}");
+    assert_eq!((attempts.len(), &result["within_budget"]), (5, &false.into()), "{attempts:?}");
     for pair in attempts.windows(2) {
         let missed = seconds / of(&pair[0], "latency_measured_s");
         let expected = 0.995 * missed * of(&pair[0], "aim_s");
@@ -128,7 +128,7 @@ fn searches_again_below_what_was_missed(arguments: &[&str], run: &Path) {
     assert_eq!(attempts[attempts.len() - 1]["genotype"], result["chosen"]["genotype"]);
 }
 
-/// The result of a run that was begun and is over its budget of so many seconds, under which it aims so high.
+/// The result of a run that goes on with a budget of so many seconds, under which it aims so high.
 fn again_with(arguments: &[&str], run: &Path, seconds: f64, aim_s: f64) -> Value {
     let again = run.with_file_name("again");
     for folder in ["", "checkpoints", "networks"] {
@@ -148,7 +148,7 @@ fn again_with(arguments: &[&str], run: &Path, seconds: f64, aim_s: f64) -> Value
     let output = netfit(&arguments).output().unwrap();
     let errors = String::from_utf8_lossy(&output.stderr);
     let result: Value = serde_json::from_slice(&output.stdout).expect(&errors);
-    assert_eq!((&result["within_budget"], output.status.code()), (&false.into(), Some(2)));
+    assert_eq!(result["within_budget"] == true, output.status.code() == Some(0), "{errors}");
     result
 }
 
@@ -259,26 +259,16 @@ fn mnasnet(folder: &Path) -> String {
     config
 }
 
-/// Below what was missed another network that is trained already is chosen, if there is one.
-fn takes_another_finalist(arguments: &[&str], run: &Path, first: &Value) {
-    let number = |value: &Value| value.as_f64().unwrap();
-    let (measured_s, high_s) = (
-        number(&first["chosen"]["latency_measured_s"]),
-        number(&first["chosen"]["latency_interval_s"][1]),
-    );
-    // After the first attempt it aims at about 0.98 of what the first chosen network was predicted at.
-    let result = again_with(arguments, run, 0.5 * measured_s, 2.0 * 0.985 * high_s);
-    let attempts = result["attempts"].as_array().unwrap();
-    assert_eq!(attempts[0]["genotype"], first["chosen"]["genotype"]);
-    for pair in attempts.windows(2) {
-        let predicted = |attempt: &Value| number(&attempt["latency_predicted_s"]);
-        assert!(predicted(&pair[1]) < predicted(&pair[0]), "{attempts:?}");
+/// A run that was cut off after all its finalists were found too slow ends with what it chose first, and trains nothing.
+fn goes_on_where_nothing_is_left(arguments: &[&str], run: &Path, first: &Value) {
+    let seconds = first["budgets"][0]["seconds"].as_f64().unwrap();
+    let result = again_with(arguments, run, seconds, 1e-9);
+    assert_eq!(result["attempts"][0]["genotype"], first["attempts"][0]["genotype"]);
+    let journal = |run: &Path| fs::read_to_string(run.join("journal.jsonl")).unwrap();
+    // Another choice has another network of equal latency beside it.
+    if result["attempts"].as_array().unwrap().len() == 1 {
+        assert_eq!(journal(run), journal(&run.with_file_name("again")));
     }
-    let last = &attempts[attempts.len() - 1];
-    assert_eq!(last["genotype"], result["chosen"]["genotype"]);
-    let trained = fs::read_to_string(run.join("journal.jsonl")).unwrap();
-    let chosen = result["chosen"]["genotype"].as_str().unwrap();
-    assert!(trained.contains(chosen), "{chosen} was a finalist");
 }
 
 #[test]
@@ -308,7 +298,7 @@ fn a_run_of_mnasnet_ends_in_a_measured_model_of_a_network_trained_on_its_own() {
     };
     assert!((4..=8).contains(&count("proxy")) && (3..=6).contains(&count("full")), "{journal}");
     runtimes_agree(&out.join("model.onnx"));
-    takes_another_finalist(&arguments, &out, &result);
+    goes_on_where_nothing_is_left(&arguments, &out, &result);
     let other = ["run", &config, "--out", text(&out), "--budget", "3ms"];
     assert!(error(&other).contains("another configuration"));
     assert!(advice(&["run", &config, "--out", text(&out), "--budget", "3"]).contains("no unit"));

@@ -55,6 +55,11 @@ impl Limit {
         self.aim_s.unwrap_or(self.seconds)
     }
 
+    /// The same without what a network has missed before; none where none has.
+    pub(crate) fn relaxed(&self) -> Option<Self> {
+        self.aim_s.map(|_| Self { aim_s: None, ..self.clone() })
+    }
+
     fn save(&self, setting: &Setting) -> Result<()> {
         let path = setting.folder.budget();
         let text = serde_json::to_string_pretty(self)?;

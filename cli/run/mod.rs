@@ -128,7 +128,12 @@ fn choose_within(
         let choice = method.choose(&mut work)?;
         torch = work.torch;
         let Some(mut choice) = choice else {
-            return last.ok_or_else(|| anyhow!("no network was chosen; hint: raise the budget"));
+            if let Some(delivered) = last {
+                return Ok(delivered);
+            }
+            // A run that goes on: what it chose before it was cut off is chosen again.
+            *limit = limit.relaxed().ok_or_else(|| anyhow!("no network was chosen"))?;
+            continue;
         };
         let (difference, hygiene) =
             deliver::deliver(setting, table, &mut torch, &mut choice, accept_noise, progress)?;

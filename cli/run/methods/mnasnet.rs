@@ -26,10 +26,7 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Option<Choice>> {
 
     let found = networks.train(&top(&searched, search.finalists))?;
     let drawn = networks.train(&top(&random, search.finalists))?;
-    let Ok(chosen) = best(found.iter().filter(|network| network.latency_interval_s[1] <= aim_s))
-    else {
-        return Ok(None);
-    };
+    let Some(chosen) = best_within(&found, aim_s) else { return Ok(None) };
     let equal = equal_latency(
         space,
         &networks.latency,
@@ -57,6 +54,11 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Option<Choice>> {
         networks.keep(name, &candidate.genotype)?;
     }
     Ok(Some(choice))
+}
+
+/// The best of those whose predicted interval keeps to `aim_s`.
+fn best_within(networks: &[Evaluated], aim_s: f64) -> Option<&Evaluated> {
+    best(networks.iter().filter(|network| network.latency_interval_s[1] <= aim_s)).ok()
 }
 
 /// The best so many, best first.
@@ -102,5 +104,32 @@ impl Networks<'_, '_> {
         let found = run.run(&options, &mut shown)?.evaluated;
         progress.finish();
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use netfit_predictors::Latency;
+    use netfit_spaces::Space;
+
+    use super::*;
+
+    #[test]
+    fn another_finalist_is_the_best_below_what_was_missed() {
+        let space = Space::preset("nas-bench-macro").unwrap();
+        let network = |genotype: &str, accuracy, high_s| {
+            let latency = Latency { median_s: high_s - 0.1, low_s: 0.0, high_s, relative: 1.0 };
+            Evaluated::new(space.parse(genotype).unwrap(), accuracy, &latency)
+        };
+        let finalists = [
+            network("00000001", 0.8, 3.0),
+            network("00000002", 0.9, 5.0),
+            network("00000011", 0.7, 2.0),
+        ];
+        let chosen = |aim_s| best_within(&finalists, aim_s).map(|network| network.accuracy);
+        assert_eq!(
+            [6.0, 4.9, 3.0, 2.9, 1.0].map(chosen),
+            [Some(0.9), Some(0.8), Some(0.8), Some(0.7), None]
+        );
     }
 }
