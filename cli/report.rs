@@ -9,10 +9,10 @@ use netfit_spaces::Network;
 use serde::Serialize;
 
 use crate::{
-    commands::{profile, table},
     format,
     run::{BudgetResult, Candidate, Folder, Method, RunResult},
     runtime::write_file,
+    table,
 };
 
 const TEMPLATE: &str = include_str!("report.html");
@@ -131,10 +131,10 @@ impl Page {
             blocks: blocks(&network, &table, result.chosen.latency_predicted_s)?,
             table: table::facts(&table),
             hygiene: table::machine(&result.hygiene),
-            errors_header: profile::ERRORS,
+            errors_header: table::ERRORS,
             errors: table::error_rows(&table),
             coverage: table.validation.as_ref().map_or_else(String::new, |validation| {
-                format!("Validation: {}.", profile::coverage(&table, validation))
+                format!("Validation: {}.", table::coverage(&table, validation))
             }),
             search: search(result),
             attempts: attempts(result),

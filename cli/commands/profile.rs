@@ -3,18 +3,18 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use netfit_latency_tables::{Errors, LatencyTable, NetworkTiming, Validation, Verdict};
+use netfit_latency_tables::{LatencyTable, Verdict};
 use netfit_profiler::{ProfileOptions, profile};
-use netfit_spaces::{Block, Space};
+use netfit_spaces::Space;
 use serde_json::{Value, json};
 
 use crate::{
     args::Profile,
-    commands::table::{another_speed, error_rows, launch_bound},
     device::DeviceSpec,
-    format, output, plots,
+    format, output,
     progress::Progress,
     runtime::{self, check_apart, check_writable, journal_of, make_folder_of, remove, space_file},
+    table::{ERRORS, another_speed, error_rows, errors, launch_bound, plot_blocks, plot_networks},
 };
 
 pub(crate) fn execute(args: &Profile, as_json: bool) -> Result<()> {
@@ -128,37 +128,6 @@ fn object(table: &LatencyTable, path: &Path) -> Value {
     })
 }
 
-/// Predicted against measured latency of networks.
-pub(crate) fn plot_networks(
-    path: &Path,
-    table: &LatencyTable,
-    space: &Space,
-    timings: &[NetworkTiming],
-) -> Result<()> {
-    let mut networks = Vec::new();
-    for timing in timings {
-        let latency = table.predict(&space.network(&timing.genotype))?;
-        networks.push((timing.seconds, [latency.low_s, latency.median_s, latency.high_s]));
-    }
-    plots::predicted_against_measured(path, &networks)
-}
-
-/// Calibrated seconds of every block at each slot, at the space's largest input.
-pub(crate) fn plot_blocks(path: &Path, table: &LatencyTable, space: &Space) -> Result<()> {
-    let input = space.inputs().len() - 1;
-    let mut slots = Vec::new();
-    for (slot, blocks) in space.slots(input) {
-        let seconds = |block: &Block| {
-            let line = block.to_string();
-            table.entry(&line).ok_or_else(|| table.missing(&line))
-        };
-        let seconds = blocks.iter().map(seconds).collect::<Result<Vec<f64>, _>>()?;
-        slots.push((slot.to_string(), seconds));
-    }
-    let title = format!("Time of each block of {} at {}", space.name(), space.inputs()[input]);
-    plots::blocks(path, &title, &slots)
-}
-
 fn summary(table: &LatencyTable) -> Result<()> {
     let fingerprint = &table.fingerprint;
     output::text(&format!(
@@ -203,42 +172,9 @@ fn summary(table: &LatencyTable) -> Result<()> {
     Ok(())
 }
 
-/// The columns of [`errors`].
-pub(crate) const ERRORS: [&str; 7] =
-    ["whole networks", "number", "RMSPE", "within 2 %", "within 5 %", "within 10 %", "Kendall tau"];
-
-/// A row of prediction errors.
-pub(crate) fn errors(name: &str, errors: &Errors) -> Vec<String> {
-    vec![
-        name.to_owned(),
-        errors.networks.to_string(),
-        format::percent(Some(errors.rmspe)),
-        format::share(errors.within_2),
-        format::share(errors.within_5),
-        format::share(errors.within_10),
-        format!("{:.3}", errors.kendall_tau),
-    ]
-}
-
-/// How many measurements the table's interval holds, and how exact they are.
-pub(crate) fn coverage(table: &LatencyTable, validation: &Validation) -> String {
-    let agreeing = validation.interval_agreement;
-    format!(
-        "noise floor RMSPE {}; {} inside the {} interval of +-{}{}",
-        format::percent(validation.noise_floor_rmspe),
-        format::share(validation.interval_coverage),
-        format::share(table.calibration.coverage),
-        format::percent(Some(table.calibration.interval)),
-        agreeing.map_or(String::new(), |share| {
-            format!(", {} in view of their own noise", format::share(share))
-        })
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
-    use netfit_profiler::FakeDevice;
 
     use super::*;
     use crate::args::{Cli, Command};
@@ -279,26 +215,5 @@ mod tests {
         assert_eq!(both, ["cpu:batch=8", "cpu:threads=4,batch=8"]);
         let message = devices("--device cpu:threads=4 --threads 2").unwrap_err().to_string();
         assert!(message.contains("contradicts --threads 2"), "{message}");
-    }
-
-    #[test]
-    fn pictures_show_every_slot_and_network() {
-        let folder = tempfile::tempdir().unwrap();
-        let space = Space::preset("ofa-28").unwrap();
-        let (options, mut device) = (ProfileOptions::default(), FakeDevice::new(1));
-        let table = profile(&space, &mut device, &options, &mut |_| {}).unwrap();
-        let path = folder.path().join("new/plot.svg");
-        plot_blocks(&path, &table, &space).unwrap();
-        let svg = std::fs::read_to_string(&path).unwrap();
-        let slots = space.slots(0);
-        for (slot, _) in &slots {
-            assert_eq!(svg.matches(&slot.to_string()).count(), 1, "{slot}");
-        }
-        // One dot for each option, and one in the legend.
-        let options: usize = slots.iter().map(|(_, blocks)| blocks.len()).sum();
-        assert_eq!(svg.matches("<circle").count(), options + 1);
-        plot_networks(&path, &table, &space, &table.validation_networks).unwrap();
-        let svg = std::fs::read_to_string(&path).unwrap();
-        assert_eq!(svg.matches("<circle").count(), 16 + 1);
     }
 }

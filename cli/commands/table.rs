@@ -1,15 +1,16 @@
 //! `netfit table`: what a latency table holds, where two differ, and two as one.
 
 use anyhow::{Context as _, Result, bail};
-use netfit_latency_tables::{Correction, Hygiene, LatencyTable, TableDiff, Verdict};
+use netfit_latency_tables::{LatencyTable, TableDiff};
 use netfit_spaces::Space;
 use serde_json::{Value, json};
 
 use crate::{
     args::{TableCommand, TableDiffer, TableMerge, TableShow},
-    commands::{predict, profile},
+    commands::predict,
     format, output,
     runtime::{self, check_apart, check_writable, make_folder_of, write_file},
+    table::{ERRORS, coverage, error_rows, errors, facts},
 };
 
 /// Blocks that are listed for people where they do not say how many.
@@ -76,135 +77,8 @@ fn tell(table: &LatencyTable) -> Result<()> {
         output::text(&format!("{name:<11}{text}"))?;
     }
     candidates(table)?;
-    errors(table)?;
+    tell_errors(table)?;
     tails(table)
-}
-
-/// What a table is of and how it was made, for people.
-pub(crate) fn facts(table: &LatencyTable) -> Vec<(&'static str, String)> {
-    let (fingerprint, calibration) = (&table.fingerprint, &table.calibration);
-    vec![
-        (
-            "space",
-            format!(
-                "{} ({}), {} blocks, seed {}, measured in {}",
-                table.space_name,
-                table.space_id,
-                table.entries().count(),
-                table.seed,
-                format::duration(table.seconds)
-            ),
-        ),
-        (
-            "device",
-            format!(
-                "{}, {} core(s), {} {}, {}, {} thread(s), {}, batch {}",
-                fingerprint.processor,
-                fingerprint.cores,
-                fingerprint.runtime,
-                fingerprint.runtime_version,
-                fingerprint.provider,
-                fingerprint.threads,
-                fingerprint.precision,
-                fingerprint.batch
-            ),
-        ),
-        ("reference", format::seconds(table.reference.median_s)),
-        ("source", format!("{}, {}", calibration.source, correction(&calibration.correction))),
-        (
-            "interval",
-            format!(
-                "{} either side, nominal coverage {:.0} %",
-                format::percent(Some(calibration.interval)),
-                calibration.coverage * 100.0
-            ),
-        ),
-        ("machine", machine(&table.hygiene)),
-    ]
-}
-
-fn correction(correction: &Correction) -> String {
-    let constant = format::seconds(correction.constant_s());
-    let term = |microseconds: f64, what: &str| {
-        if microseconds.abs() > 0.0 {
-            format!(" {microseconds:+.3} us x {what}")
-        } else {
-            String::new()
-        }
-    };
-    let kernel = |seconds: f64| term(seconds * 1e6, "kernels");
-    let parameters = |seconds: f64| term(seconds * 1e12, "million parameters");
-    match correction {
-        Correction::Affine(line) => format!("affine: {constant} + {:.4} x sum", line.slope),
-        Correction::Recorded { slope, kernel_s, .. } => {
-            format!("recorded: {constant} + {slope:.4} x sum{}", kernel(*kernel_s))
-        }
-        Correction::Memory { slope, kernel_s, parameter_s, .. } => format!(
-            "memory: {constant} + {slope:.4} x sum{}{}",
-            kernel(*kernel_s),
-            parameters(*parameter_s)
-        ),
-        Correction::Ridge { slope, kernel_s, parameter_s, factors, penalty, .. } => format!(
-            "ridge: {constant} + {slope:.4} x sum{}{}, {} block factor(s), penalty {penalty}",
-            kernel(*kernel_s),
-            parameters(*parameter_s),
-            factors.len()
-        ),
-        Correction::Bent { base, bend } => format!(
-            "{}; bent by {:+.3} ({} of {} become {})",
-            self::correction(base),
-            bend.strength,
-            format::seconds(bend.most_s),
-            format::seconds(bend.middle_s),
-            format::seconds(bend.at(bend.most_s)),
-        ),
-        // The library may learn others.
-        other => other.name().to_owned(),
-    }
-}
-
-/// How quiet a machine was, for people.
-pub(crate) fn machine(hygiene: &Hygiene) -> String {
-    let verdict = match hygiene.verdict {
-        Verdict::Clean => "clean",
-        Verdict::NoiseAccepted => "DISTURBED, noise accepted",
-    };
-    let reasons: Vec<String> =
-        hygiene.repeated_for.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
-    let reasons =
-        if reasons.is_empty() { String::new() } else { format!(" ({})", reasons.join(", ")) };
-    let load = hygiene.load.map_or_else(|| "-".to_owned(), |load| format!("{load:.2} cores"));
-    let bound = launch_bound(hygiene).map_or_else(String::new, |told| format!("; {told}"));
-    let elsewhere = another_speed(hygiene).map_or_else(String::new, |told| format!("; {told}"));
-    format!(
-        "{verdict}: {} bursts, {} repeated{reasons}, {} disturbed, {} on a shared core; {} calls replaced; \
-         reference drift {}, other load {load}, frequency change {}{bound}{elsewhere}",
-        hygiene.bursts,
-        hygiene.repeated,
-        hygiene.disturbed,
-        hygiene.shared,
-        hygiene.calls_replaced,
-        format::percent(Some(hygiene.reference_drift)),
-        format::percent(hygiene.frequency_change)
-    )
-}
-
-/// In how many processes the machine was at another speed, if in any.
-pub(crate) fn another_speed(hygiene: &Hygiene) -> Option<String> {
-    match hygiene.processes_at_another_speed {
-        0 => None,
-        1 => Some("in 1 process the machine was at another speed".to_owned()),
-        count => Some(format!("in {count} processes the machine was at another speed")),
-    }
-}
-
-/// How often a GPU waited for its host, if it did.
-pub(crate) fn launch_bound(hygiene: &Hygiene) -> Option<String> {
-    let share = hygiene.launch_bound.filter(|share| *share > 0.0)?;
-    Some(format!(
-        "launch-bound in {} of the bursts: a faster GPU would gain nothing there, a larger batch would",
-        format::percent(Some(share))
-    ))
 }
 
 fn candidates(table: &LatencyTable) -> Result<()> {
@@ -225,26 +99,12 @@ fn candidates(table: &LatencyTable) -> Result<()> {
     output::table(&["source, correction", "leave-one-out RMSPE", "chosen"], &rows)
 }
 
-/// Rows of [`profile::ERRORS`].
-pub(crate) fn error_rows(table: &LatencyTable) -> Vec<Vec<String>> {
-    let calibration = &table.calibration;
-    let mut rows = vec![
-        profile::errors("calibration, table", &calibration.errors),
-        profile::errors("calibration, multiply-adds", &calibration.multiply_adds_errors),
-    ];
-    if let Some(validation) = &table.validation {
-        rows.push(profile::errors("validation, table", &validation.errors));
-        rows.push(profile::errors("validation, multiply-adds", &validation.multiply_adds));
-    }
-    rows
-}
-
-fn errors(table: &LatencyTable) -> Result<()> {
-    output::table(&profile::ERRORS, &error_rows(table))?;
+fn tell_errors(table: &LatencyTable) -> Result<()> {
+    output::table(&ERRORS, &error_rows(table))?;
     table
         .validation
         .as_ref()
-        .map_or(Ok(()), |validation| output::text(&profile::coverage(table, validation)))
+        .map_or(Ok(()), |validation| output::text(&coverage(table, validation)))
 }
 
 fn tails(table: &LatencyTable) -> Result<()> {
@@ -284,10 +144,10 @@ fn differ(args: &TableDiffer, as_json: bool) -> Result<()> {
         .iter()
         .zip(&diff.validations)
         .filter_map(|(name, validation)| {
-            validation.as_ref().map(|validation| profile::errors(name, &validation.errors))
+            validation.as_ref().map(|validation| errors(name, &validation.errors))
         })
         .collect();
-    if rows.is_empty() { Ok(()) } else { output::table(&profile::ERRORS, &rows) }
+    if rows.is_empty() { Ok(()) } else { output::table(&ERRORS, &rows) }
 }
 
 fn differences(diff: &TableDiff) -> Result<()> {

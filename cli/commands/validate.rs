@@ -7,14 +7,11 @@ use netfit_spaces::Space;
 
 use crate::{
     args::Validate,
-    commands::{
-        profile,
-        table::{another_speed, launch_bound},
-    },
     device::{DeviceKind, DeviceSpec},
     format, output,
     progress::Progress,
     runtime::{self, check_apart, check_writable, make_folder_of, without_restart},
+    table::{ERRORS, another_speed, coverage, errors, launch_bound, plot_networks},
 };
 
 pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
@@ -51,7 +48,7 @@ pub(crate) fn execute(args: &Validate, as_json: bool) -> Result<()> {
     .map_err(without_restart)?;
     progress.finish();
     if let Some(path) = &args.plot {
-        profile::plot_networks(path, &table, &space, &timed.networks)?;
+        plot_networks(path, &table, &space, &timed.networks)?;
     }
     if as_json {
         return output::json(&object(&table, &space, &validation, &timed)?);
@@ -91,12 +88,10 @@ fn object(
 
 /// Errors, noise floor and interval, and how fast the machine is now.
 fn print(table: &LatencyTable, validation: &Validation, timed: &TimedNetworks) -> Result<()> {
-    let rows = [
-        profile::errors("table", &validation.errors),
-        profile::errors("multiply-adds", &validation.multiply_adds),
-    ];
-    output::table(&profile::ERRORS, &rows)?;
-    output::text(&profile::coverage(table, validation))?;
+    let rows =
+        [errors("table", &validation.errors), errors("multiply-adds", &validation.multiply_adds)];
+    output::table(&ERRORS, &rows)?;
+    output::text(&coverage(table, validation))?;
     let now: Vec<String> =
         timed.reference.processes_s.iter().map(|&seconds| format::seconds(seconds)).collect();
     output::text(&format!(

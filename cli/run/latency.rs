@@ -11,9 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Setting, result::Attempt};
 use crate::{
-    commands, format,
+    format,
     progress::Progress,
     runtime::{journal_of, remove, without_restart, write_file},
+    table::{plot_blocks, plot_networks},
 };
 
 /// A search that is repeated aims lower than what it missed by this factor.
@@ -103,10 +104,10 @@ fn plot(setting: &Setting, table: &LatencyTable) -> Result<()> {
     let (latency, blocks) = (setting.folder.plot("latency"), setting.folder.plot("blocks"));
     if !latency.exists() {
         let networks = &table.validation_networks;
-        commands::profile::plot_networks(&latency, table, &setting.space, networks)?;
+        plot_networks(&latency, table, &setting.space, networks)?;
     }
     if !blocks.exists() {
-        commands::profile::plot_blocks(&blocks, table, &setting.space)?;
+        plot_blocks(&blocks, table, &setting.space)?;
     }
     Ok(())
 }

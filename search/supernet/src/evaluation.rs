@@ -1,15 +1,16 @@
 //! Judging subnets: batch normalisation is re-calibrated first, always.
 
 use netfit_export::Weights;
-use netfit_spaces::{Genotype, Shape};
+use netfit_spaces::Genotype;
 use tch::{Kind, Tensor, no_grad};
 
 use crate::{
     Mode, Result, Standalone, Statistics, Supernet, Trainer, context::Exact, feed::Feed, ops,
+    still::Most,
 };
 
-/// Images of a batch of inference, and their pixels (height x width) together, at most.
-const LARGEST_BATCH: (usize, usize) = (500, 4_000_000);
+/// A batch of inference.
+const BATCH: Most = Most { images: 500, pixels: 4_000_000 };
 
 impl Trainer {
     /// A subnet's accuracy on the held-out images, as a fraction of 1.
@@ -62,7 +63,7 @@ pub(crate) fn accuracy(module: &Standalone, feed: &Feed) -> Result<f64> {
     }
     let images = feed.held_out();
     let correct: Vec<Tensor> = images
-        .batches(largest_batch(images.shape(), LARGEST_BATCH))
+        .batches(BATCH)
         .map(|(images, targets)| {
             let guesses = module.logits(&images).argmax(-1, false);
             guesses.eq_tensor(&targets).sum(Kind::Int64)
@@ -70,20 +71,4 @@ pub(crate) fn accuracy(module: &Standalone, feed: &Feed) -> Result<f64> {
         .collect();
     // At once: a GPU is waited for here.
     Ok(ops::numbers(&correct).iter().sum::<f64>() / images.len() as f64)
-}
-
-/// Images of a batch of inference, of at most so many images and pixels.
-pub(crate) fn largest_batch(shape: Shape, (images, pixels): (usize, usize)) -> usize {
-    (pixels / (shape.height * shape.width)).clamp(1, images)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn batches_of_large_images_are_smaller() {
-        let of = |side| largest_batch(Shape::new(3, side, side), LARGEST_BATCH);
-        assert_eq!([1, 28, 89, 90, 224, 2000, 5000].map(of), [500, 500, 500, 493, 79, 1, 1]);
-    }
 }

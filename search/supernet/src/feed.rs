@@ -10,15 +10,13 @@ use tch::{Device, Tensor};
 use crate::{
     ahead::Ahead,
     context,
-    evaluation::largest_batch,
     images::Images,
     pixels::{Gathered, Palette, Resident},
-    still::Still,
+    still::{Most, Still},
 };
 
-/// Images of a batch of re-calibration (200 in the authors' `elastic_nn/utils.py`), and their pixels (height x width)
-/// together, at most.
-const CALIBRATION_BATCH: (usize, usize) = (200, 12_000_000);
+/// A batch of re-calibration; 200 images in the authors' `elastic_nn/utils.py`.
+const CALIBRATION_BATCH: Most = Most { images: 200, pixels: 12_000_000 };
 
 /// Batches that follow from (seed, epoch, step) alone. What a GPU keeps of the images is brought there when it is first
 /// asked for.
@@ -141,7 +139,7 @@ impl Feed {
         });
         let wanted = training.calibration_images.min(self.splits.train.len());
         assert_eq!(still.len(), wanted, "a feed serves one training");
-        still.batches(largest_batch(still.shape(), CALIBRATION_BATCH)).map(|(images, _)| images)
+        still.batches(CALIBRATION_BATCH).map(|(images, _)| images)
     }
 }
 
@@ -200,12 +198,15 @@ pub(crate) mod tests {
                 same(&other.batch(training, epoch, step), &expected);
             }
         }
+        let five = Most { images: 5, pixels: 1000 };
         for other in &others {
             let calibration = other.calibration(&training).zip(host.calibration(&training));
             for (found, expected) in calibration {
                 assert!(found.to_device(Device::Cpu).equal(&expected));
             }
-            for (found, expected) in other.held_out().batches(5).zip(host.held_out().batches(5)) {
+            for (found, expected) in
+                other.held_out().batches(five).zip(host.held_out().batches(five))
+            {
                 same(&found, &expected);
             }
         }

@@ -8,6 +8,21 @@ use tch::{Device, Tensor};
 
 use crate::{context, images::Images, pixels::Resident};
 
+/// How large a batch may be: what is computed of one lies in memory at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Most {
+    pub(crate) images: usize,
+    /// Height x width of all of them together.
+    pub(crate) pixels: usize,
+}
+
+impl Most {
+    /// Images of this shape in a batch, one at least.
+    fn of(self, shape: Shape) -> usize {
+        (self.pixels / (shape.height * shape.width)).clamp(1, self.images)
+    }
+}
+
 /// Chosen images of one part of the data, without augmentation.
 pub(crate) struct Still {
     splits: Arc<Splits>,
@@ -52,14 +67,10 @@ impl Still {
         self.chosen.len()
     }
 
-    /// The shape of each.
-    pub(crate) fn shape(&self) -> Shape {
-        (self.part)(&self.splits).shape
-    }
-
-    /// Normalised images `[N, C, H, W]`, channels last, and their classes `[N]`, at most `size` at a time. Each batch is
-    /// made when it is asked for.
-    pub(crate) fn batches(&self, size: usize) -> impl Iterator<Item = (Tensor, Tensor)> + '_ {
+    /// Normalised images `[N, C, H, W]`, channels last, and their classes `[N]`, in batches of at most so many images and
+    /// pixels (height x width). Each is made when it is asked for.
+    pub(crate) fn batches(&self, most: Most) -> impl Iterator<Item = (Tensor, Tensor)> + '_ {
+        let size = most.of((self.part)(&self.splits).shape);
         let starts = (0..self.len()).step_by(size);
         starts.map(move |start| self.batch(start..(start + size).min(self.len())))
     }
@@ -88,20 +99,28 @@ mod tests {
     use crate::tests::{alone, splits};
 
     #[test]
+    fn batches_of_large_images_are_smaller() {
+        let most = Most { images: 500, pixels: 4_000_000 };
+        let of = |side| most.of(Shape::new(3, side, side));
+        assert_eq!([1, 28, 89, 90, 224, 2000, 5000].map(of), [500, 500, 500, 493, 79, 1, 1]);
+    }
+
+    #[test]
     fn images_are_the_same_wherever_they_lie() {
         let _alone = alone();
         let splits = Arc::new(splits(50));
         let chosen = vec![7, 0, 49, 3, 3, 20, 11];
+        let three = Most { images: 3, pixels: 1000 };
         let still = |lie: Lie| {
             let still = Still::new(&splits, |splits| &splits.train, chosen.clone(), Device::Cpu);
             Still { lie, ..still }
         };
         let Splits { train, normalization, .. } = &*splits;
         let kept = Resident::new(train, &chosen, normalization, Device::Cpu);
-        let host: Vec<_> = still(Lie::Host).batches(3).collect();
+        let host: Vec<_> = still(Lie::Host).batches(three).collect();
         assert_eq!(host.iter().map(|(_, targets)| targets.size1().unwrap_or(0)).sum::<i64>(), 7);
         for other in [still(Lie::Brought), still(Lie::Kept(kept))] {
-            let found: Vec<_> = other.batches(3).collect();
+            let found: Vec<_> = other.batches(three).collect();
             assert_eq!(found.len(), host.len());
             for ((images, targets), expected) in found.iter().zip(&host) {
                 assert!(images.equal(&expected.0) && targets.equal(&expected.1));
