@@ -10,7 +10,7 @@ use netfit_latency_tables::LatencyTable;
 use netfit_predictors::{Accuracy, CsvAccuracy, Predictor, TableLatency, Threads};
 use netfit_search::{
     Budget, Ended, Journal, Reward, ScratchAccuracy, Search as Loop, SearchOptions, SearchResult,
-    StrategyOptions, SupernetAccuracy, TorchProcess, job::Scratch, strategy_with,
+    StrategyOptions, SupernetAccuracy, TorchProcess, strategy_with,
 };
 use netfit_spaces::{Space, short_hash};
 use serde::Serialize;
@@ -35,7 +35,7 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
         run::Folder::at(run.as_ref()).refuse(plot)?;
     }
     let table = LatencyTable::load(&args.table)?;
-    let source = Source::open(args)?;
+    let mut source = Source::open(args)?;
     let space = match &source {
         Source::Supernet(setting, _) | Source::Train(setting, _) => of_run(setting, &args.space)?,
         _ => runtime::space(&args.space)?,
@@ -133,20 +133,20 @@ impl Source {
     }
 
     fn accuracy<'a>(
-        self,
+        &'a mut self,
         space: &Space,
         threads: &Threads,
         progress: &'a mut dyn FnMut(netfit_search::Progress),
     ) -> Result<Box<dyn Accuracy + 'a>> {
         let identity = self.identity()?;
         let inner: Box<dyn Accuracy + 'a> = match self {
-            Self::Csv(option) => Box::new(CsvAccuracy::load(&option, space)?),
-            Self::Predictor(path) => Box::new(Predictor::load(&path, space)?.with_threads(threads)),
-            Self::Supernet(_, process) => Box::new(Owned { process, progress, scratch: None }),
+            Self::Csv(option) => Box::new(CsvAccuracy::load(option, space)?),
+            Self::Predictor(path) => Box::new(Predictor::load(path, space)?.with_threads(threads)),
+            Self::Supernet(_, process) => Box::new(SupernetAccuracy { process, progress }),
             Self::Train(setting, process) => {
                 let scratch = setting.config.scratch.proxy();
                 let protocol = setting.protocol(&scratch);
-                Box::new(Owned { process, progress, scratch: Some((scratch, protocol)) })
+                Box::new(ScratchAccuracy { process, scratch, protocol, progress })
             }
         };
         Ok(Box::new(Identified { inner, identity }))
@@ -218,42 +218,6 @@ impl Accuracy for Identified<'_> {
         genotypes: &[netfit_spaces::Genotype],
     ) -> netfit_predictors::Result<Vec<f64>> {
         self.inner.accuracies(genotypes)
-    }
-}
-
-/// A training process that the search keeps running: its supernet, or networks that it trains from scratch.
-struct Owned<'a> {
-    process: TorchProcess,
-    progress: &'a mut dyn FnMut(netfit_search::Progress),
-    /// How networks are trained, and that protocol's identity.
-    scratch: Option<(Scratch, String)>,
-}
-
-impl Owned<'_> {
-    fn borrowed(&mut self) -> Box<dyn Accuracy + '_> {
-        let Self { process, progress, scratch } = self;
-        match scratch.clone() {
-            None => Box::new(SupernetAccuracy { process, progress }),
-            Some((scratch, protocol)) => {
-                Box::new(ScratchAccuracy { process, scratch, protocol, progress })
-            }
-        }
-    }
-}
-
-impl Accuracy for Owned<'_> {
-    fn source(&self) -> String {
-        match &self.scratch {
-            None => SupernetAccuracy::SOURCE.to_owned(),
-            Some((_, protocol)) => ScratchAccuracy::source_of(protocol),
-        }
-    }
-
-    fn accuracies(
-        &mut self,
-        genotypes: &[netfit_spaces::Genotype],
-    ) -> netfit_predictors::Result<Vec<f64>> {
-        self.borrowed().accuracies(genotypes)
     }
 }
 
