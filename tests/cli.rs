@@ -119,20 +119,6 @@ fn table(folder: &TempDir, preset: &str) -> String {
 }
 
 #[test]
-fn a_journal_that_another_process_writes_is_not_begun_anew() {
-    let folder = tempfile::tempdir().unwrap();
-    let table = folder.path().join("table.json");
-    let journal = folder.path().join("table.json.journal");
-    fs::write(&journal, "measured").unwrap();
-    let file = fs::File::open(&journal).unwrap();
-    file.lock().unwrap();
-    let restart = ["profile", "--space", "ofa-28", "--out", text(&table), "--restart"];
-    let message = advice(&restart);
-    assert!(message.contains("in use by another process"), "{message}");
-    assert_eq!(fs::read_to_string(&journal).unwrap(), "measured");
-}
-
-#[test]
 fn bad_input_is_one_line_and_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("out");

@@ -66,6 +66,39 @@ fn a_table_is_shown_with_all_that_it_knows_of_itself() {
     }
 }
 
+/// A table of an earlier version, which does not hold its space.
+#[test]
+fn a_table_without_its_space_is_of_the_preset_of_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = table(&folder, 1);
+    let old = LatencyTable { space: None, ..load(&path) };
+    old.save(Path::new(&path)).unwrap();
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(!text.contains("\"space\":"), "{text}");
+    assert_eq!(load(&path), old);
+    let preset = Space::preset("ofa-28").unwrap();
+    assert_eq!(json(&["space", &path])["id"], preset.id());
+    let elsewhere = LatencyTable { space_name: "photos".to_owned(), ..old };
+    elsewhere.save(Path::new(&path)).unwrap();
+    let message = advice(&["space", &path]);
+    assert!(message.contains("unknown space `photos`"), "{message}");
+    assert!(message.contains("or give it with --space"), "{message}");
+}
+
+#[test]
+fn a_journal_that_another_process_writes_is_not_begun_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = folder.path().join("table.json");
+    let journal = folder.path().join("table.json.journal");
+    fs::write(&journal, "measured").unwrap();
+    let file = fs::File::open(&journal).unwrap();
+    file.lock().unwrap();
+    let restart = ["profile", "--space", "ofa-28", "--out", text(&table), "--restart"];
+    let message = advice(&restart);
+    assert!(message.contains("in use by another process"), "{message}");
+    assert_eq!(fs::read_to_string(&journal).unwrap(), "measured");
+}
+
 #[test]
 fn something_else_is_no_journal_of_a_validation() {
     let folder = tempfile::tempdir().unwrap();
