@@ -61,3 +61,21 @@ fn a_checkpoint_of_a_gpu_goes_on_on_a_cpu() {
     moved.run_steps(4, &mut |_| Ok(())).unwrap();
     equal(&saved(&broken), &saved(&unbroken));
 }
+
+/// Earlier versions kept running statistics of batch normalisation, which nothing depends on.
+#[test]
+fn a_checkpoint_with_running_statistics_goes_on() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    trainer(folder.path()).run_steps(5, &mut |_| Ok(())).unwrap();
+    let mut weights = saved(folder.path());
+    let mean = netfit_export::Tensor { shape: vec![2], data: vec![f32::NAN; 2] };
+    weights.insert("stem.0.conv.norm.mean", mean);
+    let tensors = folder.path().join("checkpoints/phase-0-step-5.safetensors");
+    assert!(tensors.is_file());
+    weights.save(&tensors).unwrap();
+    let mut resumed = trainer(folder.path());
+    assert_eq!(resumed.place(), Place { phase: 0, step: 5 });
+    resumed.run_steps(1, &mut |_| Ok(())).unwrap();
+    assert!(saved(folder.path()).get("stem.0.conv.norm.mean").is_err());
+}
