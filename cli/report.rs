@@ -97,7 +97,9 @@ struct Figure {
 /// Writes the page of a finished run.
 pub(crate) fn write(folder: &Folder, result: &RunResult, path: &Path) -> Result<()> {
     let html = render(&Page::of(folder, result)?)?;
-    write_file(path, html.as_bytes()).with_context(|| format!("cannot write `{}`", path.display()))
+    write_file(path, html.as_bytes()).map_err(|error| {
+        anyhow!("cannot write `{}`: {error}; hint: name another with --out", path.display())
+    })
 }
 
 fn render(page: &Page) -> Result<String> {

@@ -136,7 +136,11 @@ pub(crate) fn begin_anew(journal: &Path) -> Result<()> {
             "journal `{shown}` is in use by another process; hint: wait for its end, or name another table"
         );
     }
-    file.set_len(0).with_context(|| format!("cannot empty the journal `{shown}`"))
+    file.set_len(0).map_err(|error| {
+        anyhow!(
+            "cannot empty the journal `{shown}`: {error}; hint: remove it, or name another table"
+        )
+    })
 }
 
 /// The same error, without a hint at an option that only `netfit profile` has.

@@ -60,12 +60,24 @@ pub(crate) fn add(
         processes.push(of_process);
     }
     table.hygiene = table.hygiene.and(&judge(&[gate], options)?);
+    fit(table, space, options, &processes)?;
+    table.tail_networks = summary(&genotypes, &pooled(&processes), options);
+    Ok(())
+}
+
+/// Fits each percentile on the networks of the calibration and judges it on those of the validation.
+fn fit(
+    table: &mut LatencyTable,
+    space: &Space,
+    options: &ProfileOptions,
+    processes: &[Vec<Vec<f64>>],
+) -> Result<()> {
     let fitted = table.calibration_networks.iter();
     let fitted: Vec<(Network, f64)> =
         fitted.map(|timing| (space.network(&timing.genotype), timing.seconds)).collect();
     let predicted = table.calibration.leave_one_out(&table.sources, &fitted)?;
     let split = table.calibration_networks.len();
-    let all: Vec<Vec<f64>> = pooled(&processes);
+    let all: Vec<Vec<f64>> = pooled(processes);
     let halves = (processes.len() > 1).then(|| {
         let (first, second) = processes.split_at(processes.len() / 2);
         [pooled(first), pooled(second)]
@@ -89,7 +101,6 @@ pub(crate) fn add(
         }
         table.tails.push(tail);
     }
-    table.tail_networks = summary(&genotypes, &all, options);
     Ok(())
 }
 

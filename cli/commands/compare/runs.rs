@@ -157,7 +157,8 @@ fn check(first: &Loaded, other: &Loaded) -> Result<()> {
         && a != b
     {
         bail!(
-            "`{ours}` and `{theirs}` were tested on different images; hint: compare runs on one data set (earlier versions drew the test images of a folder by the seed)"
+            "`{ours}` and `{theirs}` were tested on different images; hint: compare runs on one data set \
+             (earlier versions drew the test images of a folder by the seed)"
         );
     }
     Ok(())
@@ -221,27 +222,17 @@ fn name(asked: &Config, known: &[(Config, String, Vec<Finished>)]) -> String {
 
 impl Finished {
     fn of(run: &Loaded) -> Self {
-        let RunResult {
-            seed,
-            space,
-            within_budget,
-            chosen,
-            random_best,
-            random_equal_latency,
-            full,
-            seconds,
-            ..
-        } = run.result.clone();
+        let result = run.result.clone();
         Self {
             folder: run.folder.clone(),
-            seed,
-            space,
-            within_budget,
-            chosen,
-            random_best,
-            random_equal_latency,
-            full,
-            seconds: seconds.values().sum(),
+            seed: result.seed,
+            space: result.space,
+            within_budget: result.within_budget,
+            chosen: result.chosen,
+            random_best: result.random_best,
+            random_equal_latency: result.random_equal_latency,
+            full: result.full,
+            seconds: result.seconds.values().sum(),
         }
     }
 }

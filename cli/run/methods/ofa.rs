@@ -40,14 +40,7 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
     let drawn = feasible(space, &latency, budget_s, search.samples + search.finalists, seed)?;
     let random = judge.judge(&drawn)?;
     let (samples, finalists) = shares(random.len(), search.samples, search.finalists);
-    if random.len() < search.samples + search.finalists {
-        judge.progress.line(&format!(
-            "hardly any random subnet keeps to the budget: {} were found of {}; the predictor learns from {samples}, and \
-             {finalists} of its best are evaluated",
-            random.len(),
-            search.samples + search.finalists
-        ));
-    }
+    tell_if_few(random.len(), setting, judge.progress);
     let taught = &random[..samples];
     let known: Vec<(Genotype, f64)> =
         taught.iter().map(|network| (network.genotype.clone(), network.accuracy)).collect();
@@ -96,6 +89,19 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
     }
     work.clock.lap("search");
     Ok(choice)
+}
+
+/// Tells where fewer random subnets were found than asked for.
+fn tell_if_few(found: usize, setting: &Setting, progress: &Progress) {
+    let search = &setting.config.search;
+    let asked = search.samples + search.finalists;
+    if found < asked {
+        let (samples, finalists) = shares(found, search.samples, search.finalists);
+        progress.line(&format!(
+            "hardly any random subnet keeps to the budget: {found} were found of {asked}; the predictor learns from \
+             {samples}, and {finalists} of its best are evaluated"
+        ));
+    }
 }
 
 /// Of as many subnets as random search has found, those from which the predictor learns, and the rest, which are of its
