@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     device::{DeviceKind, DeviceSpec},
     run::Method,
+    sizes::Sizes,
 };
 
 /// The percentiles that are measured on exported files.
@@ -37,6 +38,12 @@ pub(crate) struct Config {
     /// The percentile of single calls that must keep to it: 50 (the median), 95 or 99.
     #[serde(default = "median")]
     pub(crate) percentile: f64,
+    /// Learned numbers that the network may have at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) max_parameters: Option<u64>,
+    /// Bytes that the model's file may take at most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) max_bytes: Option<u64>,
     /// Everything random follows from it.
     #[serde(default)]
     pub(crate) seed: u64,
@@ -183,6 +190,11 @@ impl Config {
     /// The percentile, where it is not the median.
     pub(crate) fn tail(&self) -> Option<f64> {
         (self.percentile > median()).then_some(self.percentile)
+    }
+
+    /// How large the network may be.
+    pub(crate) fn sizes(&self) -> Sizes {
+        Sizes { max_parameters: self.max_parameters, max_bytes: self.max_bytes }
     }
 
     /// What would be noticed only after hours otherwise.

@@ -13,6 +13,7 @@ mod progress;
 mod report;
 mod run;
 mod runtime;
+mod sizes;
 mod table;
 
 use std::{io::Write as _, process::ExitCode};

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::{
     format,
-    run::{BudgetResult, Candidate, Folder, Method, RunResult},
+    run::{Candidate, Folder, Method, RunResult},
     runtime::write_file,
     table,
 };
@@ -126,8 +126,8 @@ impl Page {
             seed: result.seed,
             version: env!("CARGO_PKG_VERSION"),
             within: result.within_budget,
-            verdict: result.verdict(),
-            facts: facts(folder, result, &table),
+            verdict: result.verdict()?,
+            facts: facts(folder, result, &table)?,
             networks: networks(result),
             reading: reading(result),
             blocks: blocks(&network, &table, result.chosen.latency_predicted_s)?,
@@ -179,9 +179,9 @@ fn method(method: Method) -> &'static str {
     }
 }
 
-fn facts(folder: &Folder, result: &RunResult, table: &LatencyTable) -> [Fact; 4] {
+fn facts(folder: &Folder, result: &RunResult, table: &LatencyTable) -> Result<[Fact; 4]> {
     let RunResult { chosen, full, .. } = result;
-    let BudgetResult::Latency { percentile, .. } = &result.budgets[0];
+    let percentile = result.latency_budget()?.percentile;
     let device = &table.fingerprint;
     let bytes = fs::metadata(folder.model()).map_or(0, |file| file.len());
     let speedup = chosen.latency_measured_s.zip(full.latency_measured_s).map_or_else(
@@ -192,13 +192,13 @@ fn facts(folder: &Folder, result: &RunResult, table: &LatencyTable) -> [Fact; 4]
         || "-".to_owned(),
         |(chosen, full)| format!("{:+.2} points", (chosen - full) * 100.0),
     );
-    [
+    Ok([
         Fact {
             label: "Measured latency",
             value: optional(chosen.latency_measured_s),
             note: format!(
                 "{} of one call: batch {}, {} thread(s), {}",
-                format::percentile(*percentile),
+                format::percentile(percentile),
                 device.batch,
                 device.threads,
                 device.precision
@@ -227,7 +227,7 @@ fn facts(folder: &Folder, result: &RunResult, table: &LatencyTable) -> [Fact; 4]
             value: speedup,
             note: format!("test accuracy {points}"),
         },
-    ]
+    ])
 }
 
 fn networks(result: &RunResult) -> Vec<Compared> {

@@ -149,6 +149,13 @@ fn bad_input_is_one_line_and_leaves_nothing() {
         &configure(folder.path(), "2ms", "sede = 3"),
         &["netfit.toml`, line 3", "unknown field `sede`"],
     );
+    for (lines, parts) in [
+        ("max_parameters = 9", ["with at most 9 parameters", "hint: allow at least"]),
+        ("max_bytes = 9", ["with at most 9 bytes", "hint: allow at least"]),
+        ("method = \"proxyless\"\nmax_bytes = 9_000_000", ["`proxyless` learns", "hint: `ofa`"]),
+    ] {
+        run(&configure(folder.path(), "2ms", lines), &parts);
+    }
     let config = configure(folder.path(), "2ms", "");
     let presets = fs::read_to_string(&config).unwrap().replace("space.toml", "ofa-99");
     fs::write(&config, presets).unwrap();

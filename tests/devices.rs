@@ -181,6 +181,35 @@ fn a_budget_on_a_percentile_needs_a_table_that_has_it() {
 }
 
 #[test]
+fn a_search_keeps_to_its_sizes() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _, space) = table(&folder, &[]);
+    let what = ["search", "--space", "nas-bench-macro", "--table", &path, "--accuracy", CSV];
+    let how = ["--budget", "100% of full", "--evaluations", "200"];
+    let searched = |sizes: &[&str]| json(&[&what[..], &how[..], sizes].concat());
+    let refused = |sizes: &[&str]| advice(&[&what[..], &how[..], sizes].concat());
+    let count = |found: &serde_json::Value, key: &str| {
+        let genotype = found["best"]["genotype"].as_str().unwrap();
+        let network = json(&["space", "nas-bench-macro", "--network", genotype]);
+        network[key].as_u64().unwrap()
+    };
+    let free = count(&searched(&[]), "parameters");
+    let most = (free * 2 / 3).to_string();
+    assert!(count(&searched(&["--max-parameters", &most]), "parameters") <= free * 2 / 3);
+    // Four bytes a parameter, and names.
+    let bytes = (free * 8 / 3).to_string();
+    let found = count(&searched(&["--max-bytes", &bytes]), "parameters");
+    assert!(found <= free * 2 / 3 && found > free / 2, "{found} of {free}");
+
+    let least = space.network(&space.smallest()).parameters().0;
+    let message = refused(&["--max-parameters", "9"]);
+    let words =
+        format!("with at most 9 parameters: the smallest, `{}`, has {least}", space.smallest());
+    assert!(message.contains(&words), "{message}");
+    assert!(refused(&["--max-bytes", "9"]).contains("with at most 9 bytes"));
+}
+
+#[test]
 fn a_search_keeps_to_its_percentile() {
     let folder = tempfile::tempdir().unwrap();
     let (path, table, space) = table(&folder, &[95.0]);

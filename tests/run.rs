@@ -14,7 +14,7 @@ fn a_run_ends_in_a_measured_model() {
     let data = folder.path().join("data");
     fs::create_dir(&data).unwrap();
     images(&data, 480, 90);
-    let config = configure(folder.path(), "90% of full", "seed = 5");
+    let (config, most) = with_sizes(folder.path());
     let out = folder.path().join("out");
     let arguments = ["run", &config, "--out", text(&out), "--accept-noise", "--json"];
     let output = netfit(&arguments).output().unwrap();
@@ -31,8 +31,15 @@ fn a_run_ends_in_a_measured_model() {
     let budget = number(&result["budgets"][0]["seconds"]);
     assert_eq!(result["within_budget"], number(&chosen["latency_measured_s"]) <= budget);
     assert_eq!(code == Some(0), result["within_budget"] == true);
+    assert_eq!(result["budgets"][1], json!({ "metric": "parameters", "max": most }));
+    assert_eq!(result["budgets"][2]["metric"], "bytes");
+    for name in ["chosen", "random_best", "random_equal_latency"] {
+        assert!(result[name]["parameters"].as_u64().unwrap() <= most, "{name}");
+    }
     assert!((number(&result["budgets"][0]["full_s"]) * 0.9 - budget).abs() < 1e-12);
     assert!(number(&chosen["latency_interval_s"][1]) <= budget);
+    let calls = number(&chosen["images_per_second"]) * number(&chosen["latency_measured_s"]);
+    assert!((calls - 1.0).abs() < 1e-9, "one image a call: {chosen}");
     assert!(number(&chosen["parameters"]) <= number(&full["parameters"]));
     assert!(number(&result["logits_max_difference"]) <= 1e-4);
     assert!(number(&chosen["accuracy_test"]) > 0.6, "chance is 0.33: {chosen}");
@@ -57,6 +64,7 @@ fn a_run_ends_in_a_measured_model() {
     }
 
     let model = out.join("model.onnx");
+    assert_eq!(chosen["model_bytes"], fs::metadata(&model).unwrap().len());
     let metadata = netfit_export::read_metadata(&model).unwrap();
     assert_eq!(metadata["labels"], r#"["0","1","2"]"#);
     let preprocessing: netfit_data::Normalization =
@@ -67,6 +75,7 @@ fn a_run_ends_in_a_measured_model() {
     runtimes_agree(&model);
     let measured = json_from(&["measure", text(&model), "--samples", "60"]);
     let times = ["median_s", "p95_s", "p99_s"].map(|key| number(&measured[key]));
+    assert!((number(&measured["images_per_second"]) * times[0] - 1.0).abs() < 1e-9, "{measured}");
     assert!(times[0] > 0.0 && times.is_sorted(), "{measured}");
     assert_eq!((&measured["samples"], &measured["fingerprint"]["batch"]), (&60.into(), &1.into()));
     assert!(number(&measured["mad_s"]) >= 0.0 && number(&measured["drift"]) >= 0.0, "{measured}");
@@ -79,6 +88,19 @@ fn a_run_ends_in_a_measured_model() {
     assert_eq!(json_of(&arguments), result);
     let other = configure(folder.path(), "95% of full", "seed = 5");
     assert!(error(&["run", &other, "--out", text(&out)]).contains("another configuration"));
+}
+
+/// The run's configuration, and how many parameters it allows: a part of the networks has more.
+fn with_sizes(folder: &Path) -> (String, u64) {
+    let space = folder.join("space.toml");
+    configure(folder, "90% of full", "");
+    let parameters = |network: &str| {
+        json_from(&["space", text(&space), "--network", network])["parameters"].as_u64().unwrap()
+    };
+    let (least, most) = (parameters("smallest"), parameters("largest"));
+    let most = least + (most - least) * 3 / 5;
+    let lines = format!("seed = 5\nmax_parameters = {most}\nmax_bytes = 10_000_000");
+    (configure(folder, "90% of full", &lines), most)
 }
 
 /// The page needs no other file, holds the run's numbers and pictures, and is the same when it is written anew.

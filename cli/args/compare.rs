@@ -6,6 +6,7 @@ use clap::Args;
 use netfit_search::job::Scratch;
 
 use super::TrainDevice;
+use crate::sizes::Sizes;
 
 /// What `netfit compare --help` says of its JSON.
 const COMPARE_JSON: &str = "\
@@ -102,6 +103,8 @@ pub(crate) struct CompareSearch {
     /// profile with --percentiles.
     #[arg(long, default_value_t = 50.0)]
     pub(crate) percentile: f64,
+    #[command(flatten)]
+    pub(crate) sizes: Sizes,
     /// What is compared, for example evolution,tunas,mnasnet:mnasnet-soft; after a colon stands the reward to learn from.
     /// Default: every strategy.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]

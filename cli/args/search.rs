@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::TrainDevice;
+use crate::sizes::Sizes;
 
 /// How candidates are proposed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -64,6 +65,8 @@ pub(crate) struct Search {
     /// profile with --percentiles.
     #[arg(long, default_value_t = 50.0)]
     pub(crate) percentile: f64,
+    #[command(flatten)]
+    pub(crate) sizes: Sizes,
     /// How candidates are proposed.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) strategy: StrategyName,

@@ -9,7 +9,9 @@ use std::{path::Path, time::Instant};
 use anyhow::{Result, bail};
 use netfit_latency_tables::{Estimate, LatencyTable};
 use netfit_predictors::{Accuracy, CsvAccuracy, Predictor, TableLatency};
-use netfit_search::{Budget, CompareOptions, Comparison, ComparisonResult, Outcome, SearchOptions};
+use netfit_search::{
+    Budget, CompareOptions, Comparison, ComparisonResult, Constraints, Outcome, SearchOptions,
+};
 use netfit_spaces::{Genotype, Space};
 use serde::Serialize;
 
@@ -68,11 +70,10 @@ fn strategies(args: &CompareSearch, plot: Option<&Path>, as_json: bool) -> Resul
     let latency = TableLatency::at_percentile(&space, &table, args.percentile)?;
     let full = table.predict_percentile(&space.network(&space.largest()), args.percentile)?;
     let (mut accuracy, known) = source(&args.accuracy, &space)?;
-    let search = SearchOptions {
-        budget_s: budget.resolve(full.median_s)?,
-        evaluations: args.evaluations as usize,
-        ..SearchOptions::default()
-    };
+    let budget_s = budget.resolve(full.median_s)?;
+    let sizes = args.sizes.unlabelled(&space)?;
+    let search =
+        SearchOptions { evaluations: args.evaluations as usize, ..SearchOptions::default() };
     let mut options = CompareOptions {
         search,
         first_seed: args.seed,
@@ -85,7 +86,7 @@ fn strategies(args: &CompareSearch, plot: Option<&Path>, as_json: bool) -> Resul
     let comparison = Comparison {
         space: &space,
         accuracy: accuracy.as_mut(),
-        latency: &latency,
+        constraints: Constraints { latency: &latency, budget_s, sizes: &sizes },
         known: known.as_deref(),
     };
     let mut progress = Progress::new();

@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, bail};
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::{Accuracy, CsvAccuracy, Predictor, TableLatency, Threads};
 use netfit_search::{
-    Budget, Ended, Journal, Reward, ScratchAccuracy, Search as Loop, SearchOptions, SearchResult,
-    StrategyOptions, SupernetAccuracy, TorchProcess, strategy_with,
+    Budget, Constraints, Ended, Journal, Reward, ScratchAccuracy, Search as Loop, SearchOptions,
+    SearchResult, SizeConstraint, StrategyOptions, SupernetAccuracy, TorchProcess, strategy_with,
 };
 use netfit_spaces::{Space, short_hash};
 use serde::Serialize;
@@ -22,6 +22,7 @@ use crate::{
     progress::Progress,
     run,
     runtime::{self, check_apart, check_writable, source_file, space_file, threads},
+    sizes::Sizes,
 };
 
 pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
@@ -47,8 +48,8 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
     let goal = StrategyOptions { target_s: Some(budget_s), reward };
     let mut strategy = strategy_with(args.strategy.name(), &space, args.seed, &goal)?;
     let mut journal = args.journal.as_ref().map(|path| Journal::open(path, &space)).transpose()?;
-    let mut options =
-        SearchOptions { budget_s, evaluations: args.evaluations, ..SearchOptions::default() };
+    let sizes = source.sizes(args.sizes, &space)?;
+    let mut options = SearchOptions { evaluations: args.evaluations, ..SearchOptions::default() };
     if matches!(source, Source::Train(..)) {
         // Each network is minutes of work: the journal has it before the next one begins.
         options.batch = 1;
@@ -62,7 +63,7 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
         space: &space,
         strategy: strategy.as_mut(),
         accuracy: accuracy.as_mut(),
-        latency: &latency,
+        constraints: Constraints { latency: &latency, budget_s, sizes: &sizes },
         journal: journal.as_mut(),
         threads: threads.clone(),
     };
@@ -129,6 +130,16 @@ impl Source {
                 "--accuracy `{}`: unknown source; hint: csv:FILE, predictor:FILE, supernet:RUN or train:CONFIG",
                 args.accuracy
             ),
+        }
+    }
+
+    /// How large networks may be; a run's models also hold its labels.
+    fn sizes(&self, sizes: Sizes, space: &Space) -> Result<Vec<SizeConstraint>> {
+        match self {
+            Self::Csv(_) | Self::Predictor(_) => sizes.unlabelled(space),
+            Self::Supernet(setting, _) | Self::Train(setting, _) => {
+                sizes.constraints(space, &setting.model_info(&space.largest()))
+            }
         }
     }
 
@@ -264,7 +275,7 @@ fn print(result: &SearchResult, percentile: f64) -> Result<()> {
             output::text("it ended early: the strategy has proposed all that it can")
         }
         Ended::Stalled => output::text(
-            "it ended early: whatever the strategy still proposes is known or over the budget",
+            "it ended early: whatever the strategy still proposes is known or over a budget",
         ),
     }
 }

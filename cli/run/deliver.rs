@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow, bail};
-use netfit_data::{DataSpec, Dataset, FolderSpec, Splits};
-use netfit_export::{ModelInfo, Weights, save_model, to_onnx};
+use anyhow::{Context as _, Result, anyhow, bail};
+use netfit_data::{Dataset, Splits};
+use netfit_export::{Weights, save_model, to_onnx};
 use netfit_latency_tables::{Hygiene, LatencyTable, Verdict};
 use netfit_profiler::{Device, MeasureOptions, Protocol, Session, measure, time_files};
 use netfit_search::TorchProcess;
@@ -47,6 +47,8 @@ pub(crate) fn deliver(
         let path = model(setting, name);
         let (unnamed, found) = write_model(setting, torch, &candidate.genotype, &weights, &path)?;
         put(unnamed, &path)?;
+        let file = path.metadata();
+        candidate.model_bytes = Some(file.with_context(|| path.display().to_string())?.len());
         difference = difference.max(found);
         candidates.push((candidate, path));
     }
@@ -66,6 +68,7 @@ pub(crate) fn deliver(
     for ((candidate, path), timing) in candidates.iter_mut().zip(timings) {
         candidate.latency_measured_s = Some(timing.seconds);
         candidate.latency_mad_s = Some(timing.mad_s);
+        candidate.images_per_second = Some(f64::from(setting.config.device.batch) / timing.seconds);
         candidate.latency_measured_normalised_s = Some(timing.normalised_s);
         if let Some(percentile) = setting.config.tail() {
             let (seconds, verdict) =
@@ -176,13 +179,7 @@ fn write_model(
     model: &Path,
 ) -> Result<(TempPath, f64)> {
     let (network, images) = (setting.space.network(genotype), &setting.images);
-    let normalization = &images.normalization;
-    let info = ModelInfo {
-        labels: images.test.labels.clone(),
-        mean: normalization.mean.clone(),
-        std: normalization.std.clone(),
-        extra: extra(setting, genotype),
-    };
+    let info = setting.model_info(genotype);
     let unchecked = unchecked(model)?;
     save_model(&unchecked, &to_onnx(&network, &Weights::load(weights)?, &info)?)?;
     let count = COMPARED.min(images.test.len());
@@ -196,22 +193,6 @@ fn write_model(
             unchecked.keep()?.display()
         ),
     }
-}
-
-/// What a model's metadata hold beside labels and normalisation: the network, and how its images were brought to size.
-fn extra(setting: &Setting, genotype: &Genotype) -> Vec<(String, String)> {
-    let mut extra = vec![
-        ("genotype".to_owned(), genotype.to_string()),
-        ("space".to_owned(), setting.space.id().to_owned()),
-    ];
-    if let DataSpec::Folder(FolderSpec { size, channels, resize, alpha, .. }) = &setting.config.data
-    {
-        let images = serde_json::json!({
-            "size": size.sides(), "channels": channels, "resize": resize, "alpha": alpha,
-        });
-        extra.push(("images".to_owned(), images.to_string()));
-    }
-    extra
 }
 
 /// The largest difference between logits of torch and of ONNX Runtime, where it is rounding; else what is wrong.

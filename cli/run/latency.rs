@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::TableLatency;
 use netfit_profiler::{ProfileOptions, profile, time_networks};
-use netfit_search::Budget;
+use netfit_search::{Budget, Constraints};
 use serde::{Deserialize, Serialize};
 
 use super::{Setting, result::Attempt};
@@ -134,7 +134,7 @@ pub(crate) fn limit(
     let (found, need) = (within(setting, table, limit.seconds)?, need(setting));
     if found < need {
         bail!(
-            "{found} networks found within {}, expected at least {need}; hint: raise the budget",
+            "{found} networks found within {} and any other limit, expected at least {need}; hint: raise the budget",
             format::seconds(limit.seconds)
         );
     }
@@ -171,7 +171,8 @@ fn within(setting: &Setting, table: &LatencyTable, budget_s: f64) -> netfit_sear
     let percentile = setting.config.percentile;
     let latency = TableLatency::at_percentile(&setting.space, table, percentile)?;
     let (need, seed) = (need(setting), setting.config.seed);
-    Ok(netfit_search::feasible(&setting.space, &latency, budget_s, need, seed)?.len())
+    let constraints = Constraints { latency: &latency, budget_s, sizes: &setting.sizes };
+    Ok(netfit_search::feasible(&setting.space, constraints, need, seed)?.len())
 }
 
 fn full_network(

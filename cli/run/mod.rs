@@ -13,7 +13,7 @@ use anyhow::{Result, anyhow, bail};
 use netfit_latency_tables::{Hygiene, LatencyTable};
 use netfit_search::Budget;
 
-pub(crate) use self::result::{Attempt, BudgetResult, Candidate, RunResult};
+pub(crate) use self::result::{Attempt, Candidate, RunResult};
 pub(crate) use self::{
     deliver::export,
     folder::Folder,
@@ -23,7 +23,7 @@ pub(crate) use self::{
 };
 use self::{
     methods::{Choice, Work, search_architecture},
-    result::FORMAT,
+    result::{BudgetResult, FORMAT, LatencyBudget},
 };
 use crate::{args::Run, config::Config, format, output, plots, progress::Progress, report};
 
@@ -74,13 +74,14 @@ fn run(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result
     let supernet_evaluations = choice.supernet_evaluations as u64;
     let Choice { chosen, random_best, random_equal_latency, full, predictor, protocols, .. } =
         choice;
+    let budgets = budgets(setting, &limit);
     let result = RunResult {
         format: FORMAT,
         space: setting.config.space.clone(),
         space_id: setting.space.id().to_owned(),
         seed: setting.config.seed,
-        within_budget: chosen.latency_measured_s.is_some_and(|measured| measured <= limit.seconds),
-        budgets: vec![budget(setting, &limit)],
+        within_budget: budgets.iter().all(|budget| budget.holds(&chosen)),
+        budgets,
         devices: vec![table.fingerprint.clone()],
         model: "model.onnx".to_owned(),
         method: setting.config.method,
@@ -183,14 +184,19 @@ pub(crate) fn train(
     Ok(())
 }
 
-fn budget(setting: &Setting, limit: &Limit) -> BudgetResult {
-    BudgetResult::Latency {
-        device: setting.config.device.kind.clone(),
-        percentile: setting.config.percentile,
+/// All that must hold, the latency first.
+fn budgets(setting: &Setting, limit: &Limit) -> Vec<BudgetResult> {
+    let config = &setting.config;
+    let latency = LatencyBudget {
+        device: config.device.kind.clone(),
+        percentile: config.percentile,
         seconds: limit.seconds,
         requested: limit.requested.to_string(),
         full_s: limit.full_s,
-    }
+    };
+    let parameters = config.max_parameters.map(|max| BudgetResult::Parameters { max });
+    let bytes = config.max_bytes.map(|max| BudgetResult::Bytes { max });
+    [Some(BudgetResult::Latency(latency)), parameters, bytes].into_iter().flatten().collect()
 }
 
 /// Everything that was evaluated within the budget, by latency and accuracy on held-out images.

@@ -81,13 +81,33 @@ impl Attempt {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "metric", rename_all = "kebab-case")]
 pub(crate) enum BudgetResult {
-    Latency {
-        device: String,
-        percentile: f64,
-        seconds: f64,
-        requested: String,
-        full_s: Option<f64>,
-    },
+    Latency(LatencyBudget),
+    Parameters { max: u64 },
+    Bytes { max: u64 },
+}
+
+/// A latency that must hold, where it counts.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct LatencyBudget {
+    pub(crate) device: String,
+    pub(crate) percentile: f64,
+    pub(crate) seconds: f64,
+    /// As it was asked for.
+    pub(crate) requested: String,
+    pub(crate) full_s: Option<f64>,
+}
+
+impl BudgetResult {
+    /// Whether a network that was measured keeps to it.
+    pub(crate) fn holds(&self, network: &Candidate) -> bool {
+        match self {
+            Self::Latency(budget) => {
+                network.latency_measured_s.is_some_and(|measured| measured <= budget.seconds)
+            }
+            Self::Parameters { max } => network.parameters.0 <= *max,
+            Self::Bytes { max } => network.model_bytes.is_some_and(|bytes| bytes <= *max),
+        }
+    }
 }
 
 /// One network; what was not measured is null. Latencies are at the budget's percentile, their deviation is that of
@@ -97,10 +117,16 @@ pub(crate) struct Candidate {
     pub(crate) genotype: Genotype,
     pub(crate) parameters: Parameters,
     pub(crate) multiply_adds: MultiplyAdds,
+    /// Of the exported file.
+    #[serde(default)]
+    pub(crate) model_bytes: Option<u64>,
     pub(crate) latency_predicted_s: f64,
     pub(crate) latency_interval_s: [f64; 2],
     pub(crate) latency_measured_s: Option<f64>,
     pub(crate) latency_mad_s: Option<f64>,
+    /// The batch over the measured median.
+    #[serde(default)]
+    pub(crate) images_per_second: Option<f64>,
     /// The measured latency at the speed that the reference network had when the table was made.
     pub(crate) latency_measured_normalised_s: Option<f64>,
     pub(crate) accuracy_predicted: Option<f64>,
@@ -135,10 +161,12 @@ impl Candidate {
             genotype,
             parameters: network.parameters(),
             multiply_adds: network.multiply_adds(),
+            model_bytes: None,
             latency_predicted_s: latency.median_s,
             latency_interval_s: [latency.low_s, latency.high_s],
             latency_measured_s: None,
             latency_mad_s: None,
+            images_per_second: None,
             latency_measured_normalised_s: None,
             accuracy_predicted: None,
             accuracy_supernet: None,
@@ -193,9 +221,23 @@ impl RunResult {
         ]
     }
 
-    /// Whether the budget holds.
-    pub(crate) fn verdict(&self) -> String {
-        let BudgetResult::Latency { seconds, requested, percentile, .. } = &self.budgets[0];
+    /// The latency that must hold.
+    ///
+    /// # Errors
+    /// A result without one, which is not `netfit run`'s.
+    pub(crate) fn latency_budget(&self) -> Result<&LatencyBudget> {
+        let latency = self.budgets.iter().find_map(|budget| match budget {
+            BudgetResult::Latency(budget) => Some(budget),
+            BudgetResult::Parameters { .. } | BudgetResult::Bytes { .. } => None,
+        });
+        latency.context(
+            "result.json: expected a latency budget, found none; hint: it is not one of `netfit run`",
+        )
+    }
+
+    /// Whether the budgets hold.
+    pub(crate) fn verdict(&self) -> Result<String> {
+        let LatencyBudget { seconds, requested, percentile, .. } = self.latency_budget()?;
         let measured =
             self.chosen.latency_measured_s.map_or_else(|| "-".to_owned(), format::seconds);
         let verdict = if self.within_budget { "within" } else { "OVER" };
@@ -203,12 +245,27 @@ impl RunResult {
             Verdict::NoiseAccepted => "; the machine was disturbed meanwhile (--accept-noise)",
             Verdict::Clean => "",
         };
-        format!(
-            "budget {requested}{} = {}; measured {} {measured}: {verdict} budget{disturbed}",
+        Ok(format!(
+            "budget {requested}{} = {}; measured {} {measured}{}: {verdict} budget{disturbed}",
             format::at(*percentile),
             format::seconds(*seconds),
-            format::percentile(*percentile)
-        )
+            format::percentile(*percentile),
+            self.sizes()
+        ))
+    }
+
+    /// What was counted of the chosen network, where that has a budget.
+    fn sizes(&self) -> String {
+        let size = |budget: &BudgetResult| match budget {
+            BudgetResult::Latency(_) => String::new(),
+            BudgetResult::Parameters { max } => {
+                format!(", {} of at most {max} parameters", self.chosen.parameters.0)
+            }
+            BudgetResult::Bytes { max } => {
+                format!(", {} of at most {max} bytes", self.chosen.model_bytes.unwrap_or_default())
+            }
+        };
+        self.budgets.iter().map(size).collect()
     }
 
     /// The four networks side by side, and the verdict.
@@ -228,7 +285,7 @@ impl RunResult {
             ],
             &rows,
         )?;
-        output::text(&self.verdict())?;
+        output::text(&self.verdict()?)?;
         output::text(&format!("model   {}", folder.model().display()))?;
         if folder.report().exists() {
             output::text(&format!("report  {}", folder.report().display()))?;

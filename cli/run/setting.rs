@@ -3,13 +3,14 @@
 use std::{fs::File, path::Path};
 
 use anyhow::{Result, bail};
-use netfit_data::{Splits, load};
+use netfit_data::{DataSpec, FolderSpec, Splits, load};
+use netfit_export::ModelInfo;
 use netfit_profiler::{Device, ProfileOptions, Protocol};
 use netfit_search::{
-    TorchProcess,
+    SizeConstraint, TorchProcess,
     job::{Open, Scratch},
 };
-use netfit_spaces::Space;
+use netfit_spaces::{Genotype, Space};
 
 use super::Folder;
 use crate::{args::TrainDevice, config::Config, runtime};
@@ -20,6 +21,8 @@ pub(crate) struct Setting {
     pub(crate) images: Splits,
     pub(crate) space: Space,
     pub(crate) folder: Folder,
+    /// How large its networks may be.
+    pub(crate) sizes: Vec<SizeConstraint>,
     /// Of a run that goes on: nobody else works in its folder.
     lock: Option<File>,
 }
@@ -72,7 +75,34 @@ impl Setting {
                 space.inputs().len()
             );
         }
-        Ok(Self { config, images, space, folder, lock: None })
+        let mut setting = Self { config, images, space, folder, sizes: Vec::new(), lock: None };
+        let info = setting.model_info(&setting.space.largest());
+        setting.sizes = setting.config.sizes().constraints(&setting.space, &info)?;
+        Ok(setting)
+    }
+
+    /// What a model of this setting says about itself: labels, normalisation, the network, and how its images were
+    /// brought to size.
+    pub(crate) fn model_info(&self, genotype: &Genotype) -> ModelInfo {
+        let normalization = &self.images.normalization;
+        let mut extra = vec![
+            ("genotype".to_owned(), genotype.to_string()),
+            ("space".to_owned(), self.space.id().to_owned()),
+        ];
+        if let DataSpec::Folder(FolderSpec { size, channels, resize, alpha, .. }) =
+            &self.config.data
+        {
+            let images = serde_json::json!({
+                "size": size.sides(), "channels": channels, "resize": resize, "alpha": alpha,
+            });
+            extra.push(("images".to_owned(), images.to_string()));
+        }
+        ModelInfo {
+            labels: self.images.test.labels.clone(),
+            mean: normalization.mean.clone(),
+            std: normalization.std.clone(),
+            extra,
+        }
     }
 
     /// The identity of a protocol in this setting.

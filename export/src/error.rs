@@ -6,6 +6,9 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// Something is wrong with a network.
+    #[error(transparent)]
+    Space(#[from] netfit_spaces::Error),
     /// A file that cannot be read.
     #[error("cannot read `{path}`: {source}; hint: is it there, and may you read it?")]
     Read {

@@ -27,10 +27,12 @@ mod proto;
 mod random;
 #[cfg(test)]
 mod reference;
+mod size;
 mod weights;
 
 pub use error::{Error, Result};
 pub use metadata::{ModelInfo, read_metadata};
 pub use model::{Node, nodes, save_model, to_onnx, to_onnx_at_batch};
 pub use names::{INPUT, OUTPUT, block_of};
+pub use size::block_bytes;
 pub use weights::{Tensor, Weights};

@@ -153,8 +153,16 @@ impl Error {
 
 impl<R> From<ort::Error<R>> for Error {
     fn from(error: ort::Error<R>) -> Self {
-        Self::Runtime(error.to_string().lines().next().unwrap_or_default().to_owned())
+        Self::Runtime(words(&error.to_string()).to_owned())
     }
+}
+
+/// What ONNX Runtime says, without the stack and without where in its source it says so:
+/// `/file.cc:88 function [ONNXRuntimeError] : 1 : FAIL : words`.
+pub(crate) fn words(message: &str) -> &str {
+    let line = message.lines().next().unwrap_or_default();
+    let marked = line.rsplit_once("[ONNXRuntimeError] : ").map(|(_, marked)| marked);
+    marked.and_then(|marked| marked.splitn(3, " : ").nth(2)).unwrap_or(line)
 }
 
 /// A result of this crate.
@@ -167,5 +175,25 @@ fn quieter(reasons: &str) -> &'static str {
         "stop other work, keep the clocks at one speed (of a GPU: `nvidia-smi --lock-gpu-clocks`) or cool it"
     } else {
         "stop other work"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_runtime_says_is_told_without_its_source() {
+        let source = "/onnxruntime_src/core/provider.cc:1988 onnxruntime::Provider& Library::Get()";
+        let said = "Failed to load library libx.so with error: liby.so.10: cannot open it : at all";
+        for (message, told) in [
+            (format!("{source} [ONNXRuntimeError] : 1 : FAIL : {said}\n at frame"), said),
+            (format!("[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : {said}"), said),
+            (said.to_owned(), said),
+            ("[ONNXRuntimeError] : odd".to_owned(), "[ONNXRuntimeError] : odd"),
+        ] {
+            assert_eq!(words(&message), told);
+        }
+        assert_eq!(words(""), "");
     }
 }

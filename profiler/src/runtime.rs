@@ -15,7 +15,7 @@ use ort::{
     value::{Outlet, PrimitiveTensorElementType, Tensor, TensorElementType, ValueType},
 };
 
-use crate::{Error, Provider, Result};
+use crate::{Error, Provider, Result, error::words};
 
 /// Where the Python package puts the library, below a folder that holds the executable or is the current one.
 const CAPI: &str = ".deps/python/onnxruntime/capi";
@@ -116,9 +116,7 @@ pub(crate) fn builder(
     if provider == Provider::Cpu {
         return Ok(builder.with_execution_providers([dispatch])?);
     }
-    let failed = |error: ort::Error<_>| {
-        provider.unusable(error.to_string().lines().next().unwrap_or_default())
-    };
+    let failed = |error: ort::Error<_>| provider.unusable(words(&error.to_string()));
     let builder = builder.with_execution_providers([dispatch]).map_err(failed)?;
     // A node that the provider does not know is an error: the processor would take it without a word.
     Ok(builder.with_disable_cpu_fallback()?)

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use ort::value::TensorRef;
 
-use crate::{Error, Provider, Result, runtime};
+use crate::{Error, Provider, Result, error::words, runtime};
 
 /// A model in this process. It is for results; times are taken in processes of their own.
 #[derive(Debug)]
@@ -42,8 +42,10 @@ impl Session {
                 found: input.len().to_string(),
             });
         }
-        let fail =
-            |error: ort::Error| Error::Model { path: self.path.clone(), reason: error.to_string() };
+        let fail = |error: ort::Error| Error::Model {
+            path: self.path.clone(),
+            reason: words(&error.to_string()).to_owned(),
+        };
         let tensor = TensorRef::from_array_view((shape, input)).map_err(fail)?;
         let outputs = self.session.run(ort::inputs![tensor]).map_err(fail)?;
         let (_, numbers) = outputs[0].try_extract_tensor::<f32>().map_err(fail)?;
@@ -58,10 +60,6 @@ pub(crate) fn load(
 ) -> Result<ort::session::Session> {
     builder.commit_from_file(path).map_err(|error| Error::Model {
         path: path.to_owned(),
-        reason: format!("{}; hint: give an ONNX file", first_line(&error.to_string())),
+        reason: format!("{}; hint: give an ONNX file", words(&error.to_string())),
     })
-}
-
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
 }

@@ -8,12 +8,12 @@ pub use truth::Truth;
 
 use std::collections::HashSet;
 
-use netfit_predictors::{Accuracy, LatencyModel, Threads};
+use netfit_predictors::{Accuracy, Threads};
 use netfit_spaces::{Genotype, Space};
 
 use crate::{
-    Error, Progress, Result, Reward, STRATEGIES, Search, SearchOptions, Strategy, StrategyOptions,
-    run::feasible_fastest, strategy_with,
+    Constraints, Error, Progress, Result, Reward, STRATEGIES, Search, SearchOptions, Strategy,
+    StrategyOptions, strategy_with,
 };
 
 /// The strategy that every other one is compared with.
@@ -25,7 +25,7 @@ const DOUBLE: &str = "random 2x";
 ///
 /// | field | default | purpose |
 /// |---|---|---|
-/// | `search` | 1,000 evaluations, no budget | bounds of every single search; the budget must be set |
+/// | `search` | 1,000 evaluations | bounds of every single search |
 /// | `strategies` | all of [`STRATEGIES`] | what is compared, each `NAME` or `NAME:REWARD`; random search is in, named or not |
 /// | `first_seed` | 0 | seeds count up from it |
 /// | `seeds` | 10 | searches of each strategy, one for each seed |
@@ -36,7 +36,7 @@ const DOUBLE: &str = "random 2x";
 /// | `enumerated` | 6 | spaces of up to 10 to this power of genotypes are walked through for the truth |
 #[derive(Clone, Debug, PartialEq)]
 pub struct CompareOptions {
-    /// Bounds of every single search; the budget must be finite.
+    /// Bounds of every single search.
     pub search: SearchOptions,
     /// What is compared, each `NAME`, or `NAME:REWARD` for another [`Reward`] than by default; random search is
     /// in, named or not.
@@ -86,12 +86,6 @@ impl CompareOptions {
                 self.seeds, self.first_seed
             ));
         }
-        if !(self.search.budget_s.is_finite() && self.search.budget_s > 0.0) {
-            return fail(format!(
-                "the budget is {} s, expected a finite time; hint: strategies are compared under a budget",
-                self.search.budget_s
-            ));
-        }
         let statistics = self.near >= 0.0 && self.level > 0.0 && self.level < 1.0;
         if !statistics || self.resamples == 0 {
             return fail(format!(
@@ -133,7 +127,7 @@ pub struct Comparison<'a> {
     /// What scores, the same for all.
     pub accuracy: &'a mut dyn Accuracy,
     /// What decides on feasibility, the same for all.
-    pub latency: &'a dyn LatencyModel,
+    pub constraints: Constraints<'a>,
     /// Every accuracy that `accuracy` can give, where they are known beforehand and true: regret is then exact.
     pub known: Option<&'a [(Genotype, f64)]>,
 }
@@ -145,21 +139,26 @@ impl Comparison<'_> {
     /// Progress has a stage for each strategy and a step for each seed.
     ///
     /// # Errors
-    /// An unknown strategy or reward, a strategy that is named twice, no seed, options out of range; what a search reports.
+    /// An unknown strategy or reward, a strategy that is named twice, no seed, options out of range, no latency budget;
+    /// what a search reports.
     pub fn run(
         mut self,
         options: &CompareOptions,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<ComparisonResult> {
         options.check()?;
+        let budget_s = self.constraints.budget_s;
+        if !(budget_s.is_finite() && budget_s > 0.0) {
+            return Err(Error::Comparison(format!(
+                "the budget is {budget_s} s, expected a finite time; hint: strategies are compared under a budget"
+            )));
+        }
         let contenders = options.contenders();
         for contender in &contenders {
-            self.strategy(contender, options.first_seed, options)?;
+            self.strategy(contender, options.first_seed)?;
         }
-        let budget_s = options.search.budget_s;
-        feasible_fastest(self.space, self.latency, budget_s)?;
-        let find =
-            |known| Truth::find(self.space, self.latency, known, budget_s, options.enumerated);
+        self.constraints.start(self.space)?;
+        let find = |known| Truth::find(self.space, self.constraints, known, options.enumerated);
         let truth = self.known.and_then(find);
         let mut runs = Vec::with_capacity(contenders.len());
         for contender in contenders {
@@ -167,21 +166,16 @@ impl Comparison<'_> {
             runs.push((contender, made));
         }
         let about = (self.space.name().to_owned(), self.accuracy.source());
-        Ok(ComparisonResult::of(about, runs, truth, options))
+        Ok(ComparisonResult::of(about, runs, truth, budget_s, options))
     }
 
     /// A strategy that aims at the budget, where it aims at all.
-    fn strategy(
-        &self,
-        contender: &Contender,
-        seed: u64,
-        options: &CompareOptions,
-    ) -> Result<Box<dyn Strategy>> {
+    fn strategy(&self, contender: &Contender, seed: u64) -> Result<Box<dyn Strategy>> {
         let (name, reward) = match contender.strategy.split_once(':') {
             Some((name, reward)) => (name, Some(reward.parse::<Reward>()?)),
             None => (&*contender.strategy, None),
         };
-        let goal = StrategyOptions { target_s: Some(options.search.budget_s), reward };
+        let goal = StrategyOptions { target_s: Some(self.constraints.budget_s), reward };
         strategy_with(name, self.space, seed, &goal)
     }
 
@@ -194,12 +188,12 @@ impl Comparison<'_> {
         let bounds = SearchOptions { evaluations: contender.evaluations, ..options.search.clone() };
         let mut runs = Vec::with_capacity(options.seeds);
         for seed in (options.first_seed..=u64::MAX).take(options.seeds) {
-            let mut strategy = self.strategy(contender, seed, options)?;
+            let mut strategy = self.strategy(contender, seed)?;
             let search = Search {
                 space: self.space,
                 strategy: strategy.as_mut(),
                 accuracy: &mut *self.accuracy,
-                latency: self.latency,
+                constraints: self.constraints,
                 journal: None,
                 threads: Threads::default(),
             };

@@ -49,6 +49,32 @@ pub enum Error {
         /// The upper end of its interval, which counts.
         fastest_high_s: f64,
     },
+    /// A count that no network keeps to.
+    #[error(
+        "no network of space `{space}` with at most {most} {unit}: the smallest, `{genotype}`, has {least}; hint: allow \
+         at least as many"
+    )]
+    TooLarge {
+        /// The space's name.
+        space: String,
+        /// What is counted, in the plural.
+        unit: &'static str,
+        /// The most that was allowed.
+        most: u64,
+        /// The smallest genotype.
+        genotype: String,
+        /// What it has.
+        least: u64,
+    },
+    /// No network that keeps to all constraints was found, though each can be kept to.
+    #[error(
+        "no network of space `{space}` was found that keeps to all limits at once, though some keep to each; hint: relax \
+         one of them"
+    )]
+    Unmet {
+        /// The space's name.
+        space: String,
+    },
     /// A strategy that does not exist.
     #[error("unknown strategy `{name}`; hint: strategies are {}", known.join(", "))]
     UnknownStrategy {

@@ -1,12 +1,12 @@
 //! Search strategies, budgets, the Pareto front and the journal.
 //!
 //! A [`Strategy`] proposes genotypes and is told what became of them. [`Search`] is the one loop around all
-//! strategies: it keeps to the budget, scores each distinct feasible genotype once, writes the [`Journal`] and finds the
+//! strategies: it keeps to the [`Constraints`], scores each distinct feasible genotype once, writes the [`Journal`] and finds the
 //! best network and the Pareto front. [`TorchProcess`] is the client of the training process.
 //!
 //! ```
 //! use netfit_predictors::{Accuracy, BlockSums, Latency, LatencyModel, Result, Threads};
-//! use netfit_search::{Search, SearchOptions, strategy};
+//! use netfit_search::{Constraints, Search, SearchOptions, strategy};
 //! use netfit_spaces::{Genotype, Space};
 //!
 //! /// One second for each 1e12 multiply-adds.
@@ -48,12 +48,12 @@
 //! let search = Search {
 //!     strategy: evolution.as_mut(),
 //!     accuracy: &mut Wide,
-//!     latency: &latency,
+//!     constraints: Constraints::new(&latency, 1e-4),
 //!     journal: None,
 //!     threads: Threads::default(),
 //!     space: &space,
 //! };
-//! let options = SearchOptions { budget_s: 1e-4, evaluations: 300, ..SearchOptions::default() };
+//! let options = SearchOptions { evaluations: 300, ..SearchOptions::default() };
 //! let result = search.run(&options, &mut |_| {})?;
 //! assert_eq!(result.evaluations, 300);
 //! assert!(result.best.latency_s <= 1e-4);
@@ -62,6 +62,7 @@
 
 mod budget;
 mod compare;
+mod constraints;
 mod error;
 pub mod job;
 mod journal;
@@ -79,6 +80,7 @@ pub use budget::{Budget, Duration};
 pub use compare::{
     CompareOptions, CompareRun, Comparison, ComparisonResult, Outcome, Reference, Truth, Verdict,
 };
+pub use constraints::{Constraints, SizeConstraint};
 pub use error::{Error, Result};
 pub use journal::{Journal, Record};
 pub use pareto::{front, hypervolume};

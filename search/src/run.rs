@@ -4,11 +4,11 @@ use std::{cmp::Ordering, time::Instant};
 
 use foldhash::fast::RandomState;
 use indexmap::IndexSet;
-use netfit_predictors::{Accuracy, Latency, LatencyModel, Threads};
+use netfit_predictors::{Accuracy, Latency, Threads};
 use netfit_spaces::{Genotype, Space};
 use serde::{Deserialize, Serialize};
 
-use crate::{Duration, Error, Filter, Journal, Progress, Result, Strategy, front};
+use crate::{Constraints, Duration, Error, Filter, Journal, Progress, Result, Strategy, front};
 
 /// A network that was scored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -41,8 +41,6 @@ impl Evaluated {
 /// Bounds of a search.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SearchOptions {
-    /// Latency that the upper end of a prediction's interval must keep to; infinite: none.
-    pub budget_s: f64,
     /// Distinct genotypes that are scored at most. Default: 50,100, Once-for-All's.
     pub evaluations: usize,
     /// Genotypes that are asked for and scored together. Default: 100.
@@ -53,7 +51,7 @@ pub struct SearchOptions {
 
 impl Default for SearchOptions {
     fn default() -> Self {
-        Self { budget_s: f64::INFINITY, evaluations: 50_100, batch: 100, rejections: 100_000 }
+        Self { evaluations: 50_100, batch: 100, rejections: 100_000 }
     }
 }
 
@@ -104,7 +102,7 @@ pub struct Search<'a> {
     /// What scores.
     pub accuracy: &'a mut dyn Accuracy,
     /// What decides on feasibility.
-    pub latency: &'a dyn LatencyModel,
+    pub constraints: Constraints<'a>,
     /// Where scores are kept: those of the same source are not computed again.
     pub journal: Option<&'a mut Journal>,
     /// On which proposals are looked for; the result does not depend on how many there are.
@@ -115,11 +113,11 @@ impl Search<'_> {
     /// Runs to the end. With the journal of a search that was cut off, the same strategy and seed, it ends as that
     /// search would have ended.
     ///
-    /// Where no proposal is within the budget, the space's fastest network is scored and told to the strategy as a
-    /// start; this happens at most once.
+    /// Where no proposal is within the budget, the space's fastest network, or else its smallest, is scored and told to
+    /// the strategy as a start; this happens at most once.
     ///
     /// # Errors
-    /// A budget below the fastest network of the space, no evaluation asked for, what the accuracy source or the
+    /// A constraint that no network of the space keeps to, none found that keeps to all, no evaluation asked for, what the accuracy source or the
     /// journal report.
     pub fn run(
         mut self,
@@ -130,8 +128,9 @@ impl Search<'_> {
         if options.evaluations == 0 || options.batch == 0 {
             return Err(Error::Evaluations(options.evaluations.min(options.batch)));
         }
-        let fastest = feasible_fastest(self.space, self.latency, options.budget_s)?;
-        let mut pool = Pool::new(self.latency, options.budget_s);
+        let budget_s = self.constraints.budget_s;
+        let start_from = self.constraints.start(self.space)?;
+        let mut pool = Pool::new(self.constraints);
         let (mut evaluated, mut best): (Vec<Evaluated>, usize) = (Vec::new(), 0);
         let (mut proposals, mut rejected, mut scored) = (0, 0, 0);
         let ended = loop {
@@ -151,7 +150,8 @@ impl Search<'_> {
                     break if offered == 0 { Ended::Exhausted } else { Ended::Stalled };
                 }
                 rejected = 0;
-                pool.admit(vec![fastest.clone()], 1);
+                let least = start_from.clone().ok_or_else(|| Constraints::unmet(self.space))?;
+                pool.admit(vec![least], 1);
             }
             let told = evaluated.len();
             scored += self.score(&pool, &mut evaluated)?;
@@ -167,7 +167,7 @@ impl Search<'_> {
         };
         let seconds = start.elapsed().as_secs_f64();
         let found = Found { evaluated, best, scored, proposals, ended };
-        Ok(found.result(options.budget_s, seconds))
+        Ok(found.result(budget_s, seconds))
     }
 
     /// Appends what was admitted with its accuracies: those of the journal where it has them, the others from the source;
@@ -215,8 +215,7 @@ pub(crate) type Genotypes = IndexSet<Genotype, RandomState>;
 
 /// What is feasible and has not been admitted before.
 struct Pool<'a> {
-    latency: &'a dyn LatencyModel,
-    budget_s: f64,
+    constraints: Constraints<'a>,
     /// In the order of admission: a growing set then appends, and a look-up stays within a small index.
     seen: Genotypes,
     /// Admitted last, with their latencies.
@@ -225,14 +224,14 @@ struct Pool<'a> {
 }
 
 impl<'a> Pool<'a> {
-    fn new(latency: &'a dyn LatencyModel, budget_s: f64) -> Self {
+    fn new(constraints: Constraints<'a>) -> Self {
         let (seen, genotypes, latencies) = (Genotypes::default(), Vec::new(), Vec::new());
-        Self { latency, budget_s, seen, genotypes, latencies }
+        Self { constraints, seen, genotypes, latencies }
     }
 
     /// Whether a genotype is feasible and new.
     fn fits(&self, genotype: &Genotype) -> bool {
-        self.latency.latency(genotype).high_s <= self.budget_s && !self.seen.contains(genotype)
+        self.constraints.within(genotype).is_some() && !self.seen.contains(genotype)
     }
 
     /// Takes those that are feasible and new, `most` of them at most, in place of what was admitted before.
@@ -240,33 +239,13 @@ impl<'a> Pool<'a> {
         self.genotypes.clear();
         self.latencies.clear();
         for genotype in offered {
-            let latency = self.latency.latency(&genotype);
-            let fits = self.genotypes.len() < most && latency.high_s <= self.budget_s;
-            if fits && self.seen.insert(genotype.clone()) {
+            let Some(latency) = self.constraints.within(&genotype) else { continue };
+            if self.genotypes.len() < most && self.seen.insert(genotype.clone()) {
                 self.genotypes.push(genotype);
                 self.latencies.push(latency);
             }
         }
     }
-}
-
-/// The fastest genotype of the space, if it keeps to the budget.
-pub(crate) fn feasible_fastest(
-    space: &Space,
-    latency: &dyn LatencyModel,
-    budget_s: f64,
-) -> Result<Genotype> {
-    let (genotype, fastest) = latency.fastest();
-    if fastest.high_s <= budget_s {
-        return Ok(genotype);
-    }
-    Err(Error::Impossible {
-        space: space.name().to_owned(),
-        budget_s,
-        genotype: genotype.to_string(),
-        fastest_s: fastest.median_s,
-        fastest_high_s: fastest.high_s,
-    })
 }
 
 fn check(source: &str, asked: &[Genotype], found: &[f64]) -> Result<()> {

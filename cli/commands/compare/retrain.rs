@@ -6,7 +6,8 @@ use anyhow::{Result, bail};
 use netfit_latency_tables::{Estimate, LatencyTable};
 use netfit_predictors::{Accuracy as _, TableLatency};
 use netfit_search::{
-    CompareOptions, Evaluated, Journal, ScratchAccuracy, SupernetAccuracy, feasible, job::Scratch,
+    CompareOptions, Constraints, Evaluated, Journal, ScratchAccuracy, SupernetAccuracy, feasible,
+    job::Scratch,
 };
 use netfit_spaces::{Genotype, Random};
 use serde::Serialize;
@@ -103,7 +104,9 @@ fn sample(
     let drawn = limit.map_or_else(
         || Ok(Vec::new()),
         |limit| {
-            feasible(&setting.space, latency, limit.seconds, config.search.samples, config.seed)
+            let (budget_s, sizes) = (limit.seconds, &setting.sizes[..]);
+            let constraints = Constraints { latency, budget_s, sizes };
+            feasible(&setting.space, constraints, config.search.samples, config.seed)
         },
     )?;
     let accuracy = |genotype: &Genotype| journal.known(SupernetAccuracy::SOURCE, genotype);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use netfit_latency_tables::Estimate;
 use netfit_search::{CompareOptions, Verdict};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     config::Config,
     format, output, plots,
-    run::{BudgetResult, Candidate, Folder, RunResult},
+    run::{Candidate, Folder, RunResult},
 };
 
 /// Budgets that differ by more than this share are different ones.
@@ -95,13 +95,9 @@ struct Loaded {
 
 impl Loaded {
     fn budget(&self) -> Result<(f64, f64)> {
-        match self.result.budgets.first() {
-            Some(BudgetResult::Latency { seconds, percentile, .. }) => Ok((*seconds, *percentile)),
-            None => bail!(
-                "`{}` has no budget; hint: its result.json is not one of `netfit run`",
-                self.folder.display()
-            ),
-        }
+        let budget = self.result.latency_budget();
+        let budget = budget.with_context(|| format!("`{}`", self.folder.display()))?;
+        Ok((budget.seconds, budget.percentile))
     }
 
     /// What it was asked for, without what runs of one method may differ in.

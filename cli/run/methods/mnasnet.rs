@@ -9,8 +9,8 @@
 use anyhow::Result;
 use netfit_predictors::Threads;
 use netfit_search::{
-    Evaluated, Reward, ScratchAccuracy, Search, SearchOptions, StrategyOptions, equal_latency,
-    strategy_with,
+    Constraints, Evaluated, Reward, ScratchAccuracy, Search, SearchOptions, StrategyOptions,
+    equal_latency, strategy_with,
 };
 use netfit_spaces::Genotype;
 
@@ -29,8 +29,7 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Option<Choice>> {
     let Some(chosen) = best_within(&found, aim_s) else { return Ok(None) };
     let equal = equal_latency(
         space,
-        &networks.latency,
-        networks.work.limit.seconds,
+        networks.constraints(),
         chosen.latency_s,
         DRAWS,
         std::slice::from_ref(&chosen.genotype),
@@ -86,13 +85,12 @@ impl Networks<'_, '_> {
             space,
             strategy: strategy.as_mut(),
             accuracy: &mut accuracy,
-            latency,
+            constraints: Constraints { latency, budget_s, sizes: &setting.sizes },
             journal: Some(journal),
             threads: Threads::default(),
         };
         // Each network is a training: the journal has it before the next one begins.
         let options = SearchOptions {
-            budget_s,
             evaluations: setting.config.search.evaluations,
             batch: 1,
             ..SearchOptions::default()

@@ -9,7 +9,7 @@ pub(super) use self::proxyless::search as search_architecture;
 
 use std::fmt;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::{Evaluation, LatencyModel, TableLatency};
 use netfit_search::{Evaluated, TorchProcess};
@@ -17,7 +17,7 @@ use netfit_spaces::Genotype;
 use serde::{Deserialize, Serialize};
 
 use super::{Clock, Limit, Setting, result::Candidate};
-use crate::{config::Config, progress::Progress};
+use crate::{config::Config, progress::Progress, sizes::Sizes};
 
 /// How a run finds its network: the configuration's `method`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +98,10 @@ impl Method {
         match self {
             Self::Ofa => Ok(torch.prepare()?),
             Self::MnasNet => Ok(()),
+            Self::Proxyless if config.sizes() != Sizes::default() => bail!(
+                "method `proxyless` learns its network under a latency budget alone; hint: `ofa` and `mnasnet` keep to \
+                 `max_parameters` and `max_bytes`"
+            ),
             Self::Proxyless => Ok(torch.prepare_proxyless(&config.proxyless)?),
         }
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 use netfit_predictors::TableLatency;
-use netfit_search::{Evaluated, Journal, ScratchAccuracy};
+use netfit_search::{Constraints, Evaluated, Journal, ScratchAccuracy};
 use netfit_spaces::Genotype;
 
 use super::{Protocols, Work, describe};
@@ -34,6 +34,12 @@ impl<'a, 'b> Networks<'a, 'b> {
             latency,
             work,
         })
+    }
+
+    /// What the run's networks keep to.
+    pub(super) fn constraints(&self) -> Constraints<'_> {
+        let Work { setting, limit, .. } = &*self.work;
+        Constraints { latency: &self.latency, budget_s: limit.seconds, sizes: &setting.sizes }
     }
 
     /// How they were trained; `proxied`: some of them by the proxy task.

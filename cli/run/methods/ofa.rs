@@ -8,8 +8,8 @@ use netfit_predictors::{
     Method, Predictor, PredictorOptions, TableLatency, Threads, cross_validate,
 };
 use netfit_search::{
-    Evaluated, Evolution, EvolutionOptions, Journal, Search, SearchOptions, SupernetAccuracy,
-    TorchProcess, equal_latency, feasible,
+    Constraints, Evaluated, Evolution, EvolutionOptions, Journal, Search, SearchOptions,
+    SupernetAccuracy, TorchProcess, equal_latency, feasible,
 };
 use netfit_spaces::Genotype;
 
@@ -35,9 +35,10 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
     let (setting, budget_s) = (work.setting, work.limit.aim_s());
     let (space, search, seed) = (&setting.space, &setting.config.search, setting.config.seed);
     let latency = work.latency()?;
+    let constraints = Constraints { latency: &latency, budget_s, sizes: &setting.sizes };
     let mut judge = Judge::new(setting, &latency, &mut work.torch, work.progress)?;
 
-    let drawn = feasible(space, &latency, budget_s, search.samples + search.finalists, seed)?;
+    let drawn = feasible(space, constraints, search.samples + search.finalists, seed)?;
     let random = judge.judge(&drawn)?;
     let (samples, finalists) = shares(random.len(), search.samples, search.finalists);
     tell_if_few(random.len(), setting, judge.progress);
@@ -49,14 +50,13 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
     let predictor = Predictor::fit(method, space, &known, &options)?;
     predictor.save(&setting.folder.predictor())?;
 
-    let mut promising = evolve(setting, &latency, budget_s, &predictor, taught, judge.progress)?;
+    let mut promising = evolve(setting, constraints, &predictor, taught, judge.progress)?;
     promising.truncate(finalists);
     let finalists = judge.judge(&promising)?;
     let chosen = best(taught.iter().chain(&finalists))?;
     let equal = equal_latency(
         space,
-        &latency,
-        budget_s,
+        constraints,
         chosen.latency_s,
         DRAWS,
         std::slice::from_ref(&chosen.genotype),
@@ -114,8 +114,7 @@ fn shares(found: usize, samples: usize, finalists: usize) -> (usize, usize) {
 /// The predictor's best subnets within the budget that the supernet has not evaluated for it yet, best first.
 fn evolve(
     setting: &Setting,
-    latency: &TableLatency,
-    budget_s: f64,
+    constraints: Constraints<'_>,
     predictor: &Predictor,
     taught: &[Evaluated],
     progress: &mut Progress,
@@ -134,16 +133,12 @@ fn evolve(
         space: &setting.space,
         strategy: &mut evolution,
         accuracy: &mut predictor,
-        latency,
+        constraints,
         journal: None,
         threads,
     };
-    let bounds = SearchOptions {
-        budget_s,
-        evaluations,
-        batch: search.population,
-        ..SearchOptions::default()
-    };
+    let bounds =
+        SearchOptions { evaluations, batch: search.population, ..SearchOptions::default() };
     let mut found = run.run(&bounds, &mut progress.of_search())?.evaluated;
     found.sort_by(Evaluated::better_first);
     let known: HashSet<&Genotype> = taught.iter().map(|network| &network.genotype).collect();

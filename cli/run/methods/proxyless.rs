@@ -18,17 +18,17 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
     let found = search(work)?;
     work.clock.lap("search");
 
-    let (setting, budget_s) = (work.setting, work.limit.seconds);
+    let setting = work.setting;
     let (config, space, seed) = (&setting.config, &setting.space, setting.config.seed);
     let mut networks = Networks::new(work)?;
     let searched = networks.train(&[found.genotype])?;
     let chosen = best(&searched)?;
     let own = std::slice::from_ref(&chosen.genotype);
-    let latency = &networks.latency;
-    let equal = equal_latency(space, latency, budget_s, chosen.latency_s, DRAWS, own, seed)?;
+    let within = networks.constraints();
+    let equal = equal_latency(space, within, chosen.latency_s, DRAWS, own, seed)?;
     let epochs = config.proxyless.warmup_epochs + config.proxyless.epochs;
     let count = 1 + (epochs / config.scratch.epochs) as usize;
-    let drawn = feasible(space, latency, budget_s, count, seed)?;
+    let drawn = feasible(space, within, count, seed)?;
     let random = networks.train(&drawn)?;
     let others = networks.train(&[equal, space.largest()])?;
     networks.work.clock.lap("train");

@@ -204,9 +204,10 @@ impl ComparisonResult {
         about: (String, String),
         runs: Vec<(Contender, Vec<CompareRun>)>,
         truth: Option<Truth>,
+        budget_s: f64,
         options: &CompareOptions,
     ) -> Self {
-        let judge = Judge::new(&runs, truth.as_ref(), options);
+        let judge = Judge::new(&runs, truth.as_ref(), budget_s, options);
         let (best_accuracy, reference) = (judge.best, judge.reference);
         let enough = options.seeds >= options.enough;
         let strategies =
@@ -214,7 +215,7 @@ impl ComparisonResult {
         Self {
             space: about.0,
             source: about.1,
-            budget_s: options.search.budget_s,
+            budget_s,
             evaluations: options.search.evaluations,
             first_seed: options.first_seed,
             seeds: options.seeds,
@@ -257,6 +258,7 @@ impl<'a> Judge<'a> {
     fn new(
         runs: &[(Contender, Vec<CompareRun>)],
         truth: Option<&Truth>,
+        budget_s: f64,
         options: &'a CompareOptions,
     ) -> Self {
         let all = || runs.iter().flat_map(|(_, runs)| runs);
@@ -272,7 +274,7 @@ impl<'a> Judge<'a> {
                 all().flat_map(|run| run.front.iter().copied()).collect::<Vec<_>>(),
             ),
         };
-        let reference = Reference { accuracy: lowest, latency_s: options.search.budget_s };
+        let reference = Reference { accuracy: lowest, latency_s: budget_s };
         let CompareOptions { seeds, resamples, level, first_seed, .. } = *options;
         Self {
             options,
@@ -297,7 +299,7 @@ impl<'a> Judge<'a> {
         };
         let difference = estimate(&apart(|a, b| a - b, random));
         let regrets = apart(|a, b| b - a, &vec![self.best; found.len()]);
-        let budget_s = options.search.budget_s;
+        let budget_s = self.reference.latency_s;
         let gap = |run: &CompareRun| (run.best.latency_s - budget_s).abs() / budget_s;
         let steps: Vec<f64> = runs.iter().map(|run| self.steps(run)).collect();
         let reached = steps.iter().filter(|steps| steps.is_finite()).count();

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use netfit_predictors::{BlockSums, CsvAccuracy, Latency};
+use netfit_predictors::{BlockSums, CsvAccuracy, Latency, LatencyModel};
 
 use super::*;
 use crate::{Ended, Evaluated};
@@ -44,7 +44,7 @@ fn contender(name: &str) -> Contender {
 }
 
 fn options(seeds: usize, enough: usize) -> CompareOptions {
-    let search = SearchOptions { budget_s: 10.0, evaluations: 3, ..SearchOptions::default() };
+    let search = SearchOptions { evaluations: 3, ..SearchOptions::default() };
     CompareOptions { search, seeds, enough, ..CompareOptions::default() }
 }
 
@@ -53,7 +53,7 @@ fn judged(
     truth: Option<Truth>,
     options: &CompareOptions,
 ) -> ComparisonResult {
-    ComparisonResult::of(("space".into(), "hand".into()), runs, truth, options)
+    ComparisonResult::of(("space".into(), "hand".into()), runs, truth, 10.0, options)
 }
 
 /// Two seeds each: random search ends at 0.8 and 0.9, the other one at 0.9 and 0.96.
@@ -215,13 +215,9 @@ impl Macro {
         Self { space, known, latency, feasible, budget_s }
     }
 
-    fn options(&self, strategies: &[&str], seeds: usize, evaluations: usize) -> CompareOptions {
+    fn options(strategies: &[&str], seeds: usize, evaluations: usize) -> CompareOptions {
         CompareOptions {
-            search: SearchOptions {
-                budget_s: self.budget_s,
-                evaluations,
-                ..SearchOptions::default()
-            },
+            search: SearchOptions { evaluations, ..SearchOptions::default() },
             strategies: strategies.iter().map(ToString::to_string).collect(),
             seeds,
             ..CompareOptions::default()
@@ -236,7 +232,7 @@ impl Macro {
         let comparison = Comparison {
             space: &self.space,
             accuracy: &mut self.known.clone(),
-            latency: &self.latency,
+            constraints: Constraints::new(&self.latency, self.budget_s),
             known: Some(&self.known.pairs()),
         };
         comparison.run(options, progress)
@@ -259,7 +255,7 @@ fn expected_best(feasible: &[f64], draws: usize) -> f64 {
 fn random_search_has_the_regret_of_its_closed_form() {
     let bench = Macro::new();
     assert!(close(expected_best(&[0.9, 0.6, 0.3], 2), 0.9 * 2.0 / 3.0 + 0.6 / 3.0));
-    let result = bench.compare(&bench.options(&[], 200, 50), &mut |_| {}).unwrap();
+    let result = bench.compare(&Macro::options(&[], 200, 50), &mut |_| {}).unwrap();
     assert_eq!(result.truth.as_ref().unwrap().networks, bench.feasible.len());
     assert_eq!(result.best_accuracy, bench.feasible[0]);
     for (outcome, draws) in result.strategies.iter().zip([50, 100]) {
@@ -276,7 +272,7 @@ fn random_search_has_the_regret_of_its_closed_form() {
 #[test]
 fn an_exhaustive_random_search_has_no_regret_and_the_whole_front() {
     let bench = Macro::new();
-    let result = bench.compare(&bench.options(&["random"], 2, 6561), &mut |_| {}).unwrap();
+    let result = bench.compare(&Macro::options(&["random"], 2, 6561), &mut |_| {}).unwrap();
     let names: Vec<&str> = result.strategies.iter().map(|outcome| &*outcome.name).collect();
     assert_eq!(names, ["random", "random 2x"]);
     for outcome in &result.strategies {
@@ -293,7 +289,7 @@ fn an_exhaustive_random_search_has_no_regret_and_the_whole_front() {
 #[test]
 fn a_comparison_is_the_same_each_time_and_tells_its_seeds() {
     let bench = Macro::new();
-    let mut options = bench.options(&["evolution"], 5, 200);
+    let mut options = Macro::options(&["evolution"], 5, 200);
     options.first_seed = 7;
     let mut steps = Vec::new();
     let first = bench
@@ -318,7 +314,7 @@ fn a_comparison_is_the_same_each_time_and_tells_its_seeds() {
 fn one_strategy_is_compared_under_several_rewards() {
     let bench = Macro::new();
     let names = ["tunas:mnasnet-hard", "tunas:constraint", "tunas:proxyless"];
-    let result = bench.compare(&bench.options(&names, 5, 200), &mut |_| {}).unwrap();
+    let result = bench.compare(&Macro::options(&names, 5, 200), &mut |_| {}).unwrap();
     let [hard, constraint, fast] = &result.strategies[2..] else { panic!("{result:?}") };
     assert_eq!([&*hard.name, &*constraint.name, &*fast.name], names);
     assert_eq!(hard.runs, constraint.runs);
@@ -334,7 +330,8 @@ fn a_truth_needs_every_network_within_the_budget_and_no_other() {
     let bench = Macro::new();
     let mut known = bench.known.pairs();
     let find = |known: &[(Genotype, f64)], enumerated| {
-        Truth::find(&bench.space, &bench.latency, known, bench.budget_s, enumerated)
+        let constraints = Constraints::new(&bench.latency, bench.budget_s);
+        Truth::find(&bench.space, constraints, known, enumerated)
     };
     let whole = find(&known, 6.0).unwrap();
     assert_eq!(whole.lowest_accuracy, *bench.feasible.last().unwrap());
@@ -349,9 +346,7 @@ fn a_truth_needs_every_network_within_the_budget_and_no_other() {
 #[test]
 fn comparisons_that_make_no_sense_are_refused_before_any_work() {
     let bench = Macro::new();
-    let good = bench.options(&["evolution"], 5, 100);
-    let search =
-        |budget_s, evaluations| SearchOptions { budget_s, evaluations, ..good.search.clone() };
+    let good = Macro::options(&["evolution"], 5, 100);
     let named = |names: &[&str]| names.iter().map(ToString::to_string).collect();
     for (options, expected) in [
         (CompareOptions { strategies: named(&["evolutoin"]), ..good.clone() }, "`evolutoin`; hint"),
@@ -363,9 +358,7 @@ fn comparisons_that_make_no_sense_are_refused_before_any_work() {
         (CompareOptions { strategies: named(&["random:absolute"]), ..good.clone() }, "no reward"),
         (CompareOptions { seeds: 0, ..good.clone() }, "found 0 seeds"),
         (CompareOptions { first_seed: u64::MAX, ..good.clone() }, "below 2^64"),
-        (CompareOptions { search: search(f64::INFINITY, 9), ..good.clone() }, "finite"),
-        (CompareOptions { search: search(1e-12, 9), ..good.clone() }, "hint: allow at least"),
-        (CompareOptions { search: search(good.search.budget_s, 0), ..good.clone() }, "evaluation"),
+        (Macro::options(&["evolution"], 5, 0), "evaluation"),
         (CompareOptions { level: 1.0, ..good.clone() }, "`level` between 0 and 1"),
         (CompareOptions { near: f64::NAN, ..good.clone() }, "`near`"),
         (CompareOptions { resamples: 0, ..good.clone() }, "a resample"),
@@ -374,5 +367,10 @@ fn comparisons_that_make_no_sense_are_refused_before_any_work() {
         let error = bench.compare(&options, &mut |_| worked = true).unwrap_err().to_string();
         assert!(error.contains(expected) && !worked, "{error}");
         assert!(!error.contains('\n'), "{error}");
+    }
+    for (budget_s, expected) in [(f64::INFINITY, "finite"), (1e-12, "hint: allow at least")] {
+        let bench = Macro { budget_s, ..Macro::new() };
+        let error = bench.compare(&good, &mut |_| {}).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
     }
 }

@@ -2,11 +2,10 @@
 
 use std::collections::HashMap;
 
-use netfit_predictors::LatencyModel;
 use netfit_spaces::{Genotype, Space};
 use serde::Serialize;
 
-use crate::{Evaluated, front};
+use crate::{Constraints, Evaluated, front};
 
 /// What a perfect search under the budget finds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -26,9 +25,8 @@ impl Truth {
     /// nothing is within the budget, or where the accuracy of a network within the budget is not `known`.
     pub fn find(
         space: &Space,
-        latency: &dyn LatencyModel,
+        constraints: Constraints<'_>,
         known: &[(Genotype, f64)],
-        budget_s: f64,
         enumerated: f64,
     ) -> Option<Self> {
         if space.log10_size() > enumerated {
@@ -38,8 +36,7 @@ impl Truth {
             known.iter().map(|(key, value)| (key, *value)).collect();
         let mut feasible = Vec::new();
         for genotype in space.enumerate() {
-            let latency = latency.latency(&genotype);
-            if latency.high_s <= budget_s {
+            if let Some(latency) = constraints.within(&genotype) {
                 let accuracy = known.get(&genotype).copied().filter(|a| a.is_finite())?;
                 feasible.push(Evaluated::new(genotype, accuracy, &latency));
             }

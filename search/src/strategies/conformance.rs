@@ -10,8 +10,8 @@ use proptest::prelude::*;
 
 use super::{STRATEGIES, StrategyOptions, strategy, strategy_with};
 use crate::{
-    Ended, Error, Evaluated, Filter, Journal, REWARDS, Reward, Search, SearchOptions, SearchResult,
-    Strategy, equal_latency, feasible,
+    Constraints, Ended, Error, Evaluated, Filter, Journal, REWARDS, Reward, Search, SearchOptions,
+    SearchResult, Strategy, equal_latency, feasible,
 };
 
 /// Those that learn from rewards.
@@ -80,28 +80,32 @@ impl Accuracy for Toy {
     }
 }
 
-fn options(budget_s: f64, evaluations: usize) -> SearchOptions {
-    SearchOptions { budget_s, evaluations, rejections: 20_000, ..SearchOptions::default() }
+/// A budget, and bounds of a search.
+#[derive(Clone)]
+struct Asked {
+    budget_s: f64,
+    bounds: SearchOptions,
 }
 
-fn run(
-    space: &Space,
-    strategy: &mut dyn Strategy,
-    options: &SearchOptions,
-) -> Result<SearchResult, Error> {
+fn options(budget_s: f64, evaluations: usize) -> Asked {
+    let bounds = SearchOptions { evaluations, rejections: 20_000, ..SearchOptions::default() };
+    Asked { budget_s, bounds }
+}
+
+fn run(space: &Space, strategy: &mut dyn Strategy, asked: &Asked) -> Result<SearchResult, Error> {
     let latency = Counted::new(space);
     let search = Search {
         space,
         strategy,
         accuracy: &mut Toy::default(),
-        latency: &latency,
+        constraints: Constraints::new(&latency, asked.budget_s),
         journal: None,
         threads: Threads::default(),
     };
-    search.run(options, &mut |_| {})
+    search.run(&asked.bounds, &mut |_| {})
 }
 
-fn named(space: &Space, name: &str, seed: u64, options: &SearchOptions) -> SearchResult {
+fn named(space: &Space, name: &str, seed: u64, options: &Asked) -> SearchResult {
     run(space, strategy(name, space, seed).unwrap().as_mut(), options).unwrap()
 }
 
@@ -217,8 +221,9 @@ fn a_search_that_was_cut_off_resumes_to_the_same_end() {
             let mut strategy = strategy(name, &space, 5).unwrap();
             let (strategy, journal) = (strategy.as_mut(), Some(&mut journal));
             let threads = Threads::new(2).unwrap();
-            Search { space: &space, strategy, accuracy, latency: &latency, journal, threads }
-                .run(&bounds, &mut |_| {})
+            let constraints = Constraints::new(&latency, bounds.budget_s);
+            Search { space: &space, strategy, accuracy, constraints, journal, threads }
+                .run(&bounds.bounds, &mut |_| {})
         };
         let cut = go(&mut Toy { fails_after: Some(230), ..Toy::default() }).unwrap_err();
         assert_eq!(cut.to_string(), "cut off");
@@ -253,14 +258,16 @@ fn a_budget_that_leaves_only_the_fastest_network_finds_it() {
     let latency = Counted::new(&space);
     let (genotype, fastest) = latency.fastest();
     for name in STRATEGIES {
-        let bounds = SearchOptions { rejections: 2000, ..options(fastest.high_s, 50) };
+        let mut bounds = options(fastest.high_s, 50);
+        bounds.bounds.rejections = 2000;
         let result = named(&space, name, 0, &bounds);
         assert_eq!((result.best.genotype, result.evaluations), (genotype.clone(), 1), "{name}");
         assert_ne!(result.ended, Ended::Evaluations);
     }
-    let alone = feasible(&space, &latency, fastest.high_s, 3, 0).unwrap();
+    let constraints = Constraints::new(&latency, fastest.high_s);
+    let alone = feasible(&space, constraints, 3, 0).unwrap();
     assert_eq!(alone, [genotype]);
-    assert!(equal_latency(&space, &latency, fastest.high_s, 1.0, 3, &alone, 0).is_err());
+    assert!(equal_latency(&space, constraints, 1.0, 3, &alone, 0).is_err());
 }
 
 #[test]
@@ -369,18 +376,19 @@ proptest! {
         let space = Space::preset("ofa-28").unwrap();
         let latency = Counted::new(&space);
         let budget_s = latency.budget(&space, share);
-        let drawn = feasible(&space, &latency, budget_s, 20, seed).unwrap();
-        prop_assert_eq!(&drawn, &feasible(&space, &latency, budget_s, 20, seed).unwrap());
+        let constraints = Constraints::new(&latency, budget_s);
+        let drawn = feasible(&space, constraints, 20, seed).unwrap();
+        prop_assert_eq!(&drawn, &feasible(&space, constraints, 20, seed).unwrap());
         let distinct: HashSet<_> = drawn.iter().collect();
         prop_assert!(distinct.len() == drawn.len() && drawn.len() <= 20 && !drawn.is_empty());
         prop_assert!(drawn.iter().all(|genotype| latency.latency(genotype).high_s <= budget_s));
         let target = latency.latency(&drawn[0]).median_s;
-        let near = |target| equal_latency(&space, &latency, budget_s, target, 20, &[], seed).unwrap();
+        let near = |target| equal_latency(&space, constraints, target, 20, &[], seed).unwrap();
         let found = latency.latency(&near(target));
         prop_assert!(found.high_s <= budget_s);
         // Nobody of its own draw, which is another one, is nearer.
         let mut random = netfit_spaces::Random::new(seed, crate::select::EQUAL);
-        for other in crate::select::drawn(&space, &latency, budget_s, 20, &mut random).unwrap() {
+        for other in crate::select::drawn(&space, constraints, 20, &mut random).unwrap() {
             let distance = |seconds: f64| (seconds - target).abs();
             prop_assert!(distance(latency.latency(&other).median_s) >= distance(found.median_s));
         }
