@@ -87,6 +87,23 @@ fn an_exhaustive_random_search_has_no_regret() {
         assert!(outcome["verdict"].is_null());
     }
     assert_eq!(result["note"], "too few seeds: no conclusion");
+    smaller_networks_only(&[&base[..], &exhaustive].concat(), &result);
+}
+
+/// The same comparison with fewer parameters than the best network has: the truth is another one.
+fn smaller_networks_only(arguments: &[&str], free: &Value) {
+    let space = Space::preset("nas-bench-macro").unwrap();
+    let parameters = |result: &Value| {
+        let genotype = result["truth"]["optimum"]["genotype"].as_str().unwrap();
+        space.network(&space.parse(genotype).unwrap()).parameters().0
+    };
+    let most = (parameters(free) - 1).to_string();
+    let result = json(&[arguments, &["--max-parameters", &most]].concat());
+    assert!(parameters(&result) < parameters(free));
+    for outcome in strategies(&result) {
+        assert_eq!(outcome["runs"][0]["evaluations"], result["truth"]["networks"]);
+        assert_eq!(outcome["regret"]["value"].as_f64(), Some(0.0));
+    }
 }
 
 #[test]

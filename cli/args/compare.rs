@@ -103,8 +103,13 @@ pub(crate) struct CompareSearch {
     /// profile with --percentiles.
     #[arg(long, default_value_t = 50.0)]
     pub(crate) percentile: f64,
-    #[command(flatten)]
-    pub(crate) sizes: Sizes,
+    // Not as [`Sizes`]: clap does not see that these options are given where a group of them holds another one.
+    /// Learned numbers that a network may have at most, for example 2500000.
+    #[arg(long, value_name = "COUNT")]
+    max_parameters: Option<u64>,
+    /// Bytes that its ONNX file may take at most, for example 10000000.
+    #[arg(long, value_name = "BYTES")]
+    max_bytes: Option<u64>,
     /// What is compared, for example evolution,tunas,mnasnet:mnasnet-soft; after a colon stands the reward to learn from.
     /// Default: every strategy.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
@@ -118,4 +123,11 @@ pub(crate) struct CompareSearch {
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+}
+
+impl CompareSearch {
+    /// How large networks may be.
+    pub(crate) fn sizes(&self) -> Sizes {
+        Sizes { max_parameters: self.max_parameters, max_bytes: self.max_bytes }
+    }
 }

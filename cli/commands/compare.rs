@@ -71,7 +71,7 @@ fn strategies(args: &CompareSearch, plot: Option<&Path>, as_json: bool) -> Resul
     let full = table.predict_percentile(&space.network(&space.largest()), args.percentile)?;
     let (mut accuracy, known) = source(&args.accuracy, &space)?;
     let budget_s = budget.resolve(full.median_s)?;
-    let sizes = args.sizes.unlabelled(&space)?;
+    let sizes = args.sizes().unlabelled(&space)?;
     let search =
         SearchOptions { evaluations: args.evaluations as usize, ..SearchOptions::default() };
     let mut options = CompareOptions {
