@@ -208,11 +208,8 @@ fn plot(setting: &Setting, choice: &Choice, budget_s: f64) -> Result<()> {
         plots::Series { name: "random search", points: points(&choice.random) },
         plots::Series { name: "found by the search", points: points(&choice.searched) },
     ];
-    let all: Vec<(f64, f64)> = series.iter().flat_map(|series| series.points.clone()).collect();
-    let by_accuracy: Vec<(f64, f64)> =
-        all.iter().map(|&(latency, accuracy)| (accuracy, latency)).collect();
-    let front: Vec<(f64, f64)> =
-        netfit_search::front(&by_accuracy).into_iter().map(|index| all[index]).collect();
+    let all = [&choice.random[..], &choice.searched[..]].concat();
+    let front = points(&netfit_search::pareto(&all));
     let chosen = choice
         .chosen
         .accuracy_searched()

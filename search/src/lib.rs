@@ -83,7 +83,7 @@ pub use compare::{
 pub use constraints::{Constraints, SizeConstraint};
 pub use error::{Error, Result};
 pub use journal::{Journal, Record};
-pub use pareto::{front, hypervolume};
+pub use pareto::{hypervolume, pareto};
 pub use progress::Progress;
 pub use reward::{REWARDS, Reward};
 pub use run::{Ended, Evaluated, Search, SearchOptions, SearchResult};

@@ -1,9 +1,11 @@
 //! The Pareto front of accuracy (up) against latency (down).
 
+use crate::Evaluated;
+
 /// The places of the points that no other point dominates, in ascending order of latency (and so of accuracy). A
 /// point is `(accuracy, latency)`; it dominates another one that it equals or betters in both and betters in one. Of
 /// equal points the first counts. Points that are not finite do not count.
-pub fn front(points: &[(f64, f64)]) -> Vec<usize> {
+pub(crate) fn front(points: &[(f64, f64)]) -> Vec<usize> {
     let finite = |&place: &usize| points[place].0.is_finite() && points[place].1.is_finite();
     let mut order: Vec<usize> = (0..points.len()).filter(finite).collect();
     order.sort_by(|&a, &b| {
@@ -20,6 +22,13 @@ pub fn front(points: &[(f64, f64)]) -> Vec<usize> {
         better
     });
     order
+}
+
+/// Networks that no other one dominates by its accuracy and its predicted latency, in ascending order of latency.
+pub fn pareto(networks: &[Evaluated]) -> Vec<Evaluated> {
+    let point = |network: &Evaluated| (network.accuracy, network.latency_s);
+    let points: Vec<(f64, f64)> = networks.iter().map(point).collect();
+    front(&points).into_iter().map(|place| networks[place].clone()).collect()
 }
 
 /// The area between the front of `points` and the reference `(accuracy, latency)`, which is worse than the points

@@ -8,7 +8,7 @@ use netfit_predictors::{Accuracy, Latency, Threads};
 use netfit_spaces::{Genotype, Space};
 use serde::{Deserialize, Serialize};
 
-use crate::{Constraints, Duration, Error, Filter, Journal, Progress, Result, Strategy, front};
+use crate::{Constraints, Duration, Error, Filter, Journal, Progress, Result, Strategy, pareto};
 
 /// A network that was scored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -284,11 +284,9 @@ struct Found {
 impl Found {
     fn result(self, budget_s: f64, seconds: f64) -> SearchResult {
         let Self { evaluated, best, scored, proposals, ended } = self;
-        let points: Vec<(f64, f64)> =
-            evaluated.iter().map(|network| (network.accuracy, network.latency_s)).collect();
         SearchResult {
             best: evaluated[best].clone(),
-            pareto: front(&points).into_iter().map(|place| evaluated[place].clone()).collect(),
+            pareto: pareto(&evaluated),
             evaluations: evaluated.len(),
             proposals,
             ended,

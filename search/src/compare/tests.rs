@@ -21,7 +21,7 @@ fn run(seed: u64, networks: &[(f64, f64)]) -> CompareRun {
         latency_interval_s: [latency_s; 2],
     };
     let evaluated: Vec<Evaluated> = networks.iter().map(evaluated).collect();
-    let pareto = crate::front(networks).into_iter().map(|place| evaluated[place].clone()).collect();
+    let pareto = crate::pareto(&evaluated);
     CompareRun::new(
         seed,
         crate::SearchResult {

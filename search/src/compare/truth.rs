@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use netfit_spaces::{Genotype, Space};
 use serde::Serialize;
 
-use crate::{Constraints, Evaluated, front};
+use crate::{Constraints, Evaluated, pareto};
 
 /// What a perfect search under the budget finds.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -42,12 +42,13 @@ impl Truth {
             }
         }
         let optimum = feasible.iter().min_by(|a, b| a.better_first(b))?.clone();
-        let points: Vec<(f64, f64)> = feasible.iter().map(|n| (n.accuracy, n.latency_s)).collect();
         Some(Self {
             networks: feasible.len(),
             optimum,
-            pareto: front(&points).into_iter().map(|place| feasible[place].clone()).collect(),
-            lowest_accuracy: points.iter().fold(f64::INFINITY, |low, point| low.min(point.0)),
+            pareto: pareto(&feasible),
+            lowest_accuracy: feasible
+                .iter()
+                .fold(f64::INFINITY, |low, network| low.min(network.accuracy)),
         })
     }
 }

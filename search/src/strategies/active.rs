@@ -4,7 +4,6 @@ use std::collections::{HashSet, VecDeque};
 
 use netfit_predictors::{Method, Predictor, PredictorOptions};
 use netfit_spaces::{Genotype, Random, Space};
-use serde::{Deserialize, Serialize};
 
 use super::{choices::Choices, proposals::Proposals};
 use crate::{Error, Evaluated, Result, Strategy};
@@ -25,8 +24,7 @@ const NAME: &str = "active";
 /// | `crossed` | 0.25 | share that are crossovers; the others are uniform draws |
 /// | `optimism` | 0.5 | spreads of the predictor's members that are added to a predicted accuracy |
 /// | `tries` | 20 | random networks proposed for each of the start before it is closed as it is |
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ActiveOptions {
     /// How the predictor is fitted.
     pub method: Method,
@@ -134,9 +132,7 @@ impl Active {
     }
 
     fn draws(&mut self, count: usize) -> Vec<Genotype> {
-        let space = self.choices.space();
-        let draw = || self.proposals.fresh(0, space, &mut self.random, |_, _| space.smallest());
-        std::iter::from_fn(draw).take(count).collect()
+        self.proposals.uniform(count, self.choices.space(), &mut self.random)
     }
 
     /// Networks still to be evaluated before the next fit.

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 
 use netfit_spaces::{Genotype, Random, Space};
-use serde::{Deserialize, Serialize};
 
 use super::{choices::Choices, proposals::Proposals};
 use crate::{Error, Evaluated, Result, Strategy};
@@ -17,8 +16,7 @@ const NAME: &str = "aging-evolution";
 /// | `population` | 100 | networks that are alive; random ones at the start |
 /// | `sample` | 25 | of them, drawn with replacement; the best is the parent |
 /// | `tries` | 20 | mutations of one parent that are known already before one more choice is changed; random networks proposed for each of the start |
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct AgingEvolutionOptions {
     /// Networks that are alive; random ones at the start.
     pub population: usize,
@@ -72,12 +70,6 @@ impl AgingEvolution {
         })
     }
 
-    fn start(&mut self, count: usize) -> Vec<Genotype> {
-        let space = self.choices.space();
-        let draw = || self.proposals.fresh(0, space, &mut self.random, |_, _| space.smallest());
-        std::iter::from_fn(draw).take(count).collect()
-    }
-
     fn child(&mut self) -> Option<Genotype> {
         let Self { choices, options, random, proposals, alive, .. } = self;
         let drawn = (0..options.sample).map(|_| &alive[random.below(alive.len())]);
@@ -97,7 +89,8 @@ impl Strategy for AgingEvolution {
         if missing == 0 || tired {
             return self.child().into_iter().take(most).collect();
         }
-        let start = self.start(missing.min(most));
+        let space = self.choices.space();
+        let start = self.proposals.uniform(missing.min(most), space, &mut self.random);
         self.proposed += start.len();
         start
     }

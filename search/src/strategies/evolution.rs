@@ -4,7 +4,6 @@ use std::ops::Range;
 
 use netfit_predictors::Threads;
 use netfit_spaces::{ChoiceKind, Genotype, Random, Space};
-use serde::{Deserialize, Serialize};
 
 use crate::{Error, Evaluated, Filter, Result, Strategy, run::Genotypes};
 
@@ -23,8 +22,7 @@ const BROOD: usize = 10;
 /// | `depth_rate` | 0.1 | the same of a stage's depth |
 /// | `resolution_rate` | 0.5 | the same of the resolution |
 /// | `tries` | 100 | proposals for each child before its generation does without it |
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EvolutionOptions {
     /// Random networks at the start, and children of a generation.
     pub population: usize,

@@ -1,7 +1,6 @@
 //! MnasNet's recurrent controller.
 
 use netfit_spaces::{Genotype, Random, Space};
-use serde::{Deserialize, Serialize};
 
 use super::{
     AdamOptions, StrategyOptions,
@@ -26,8 +25,7 @@ const NAME: &str = "mnasnet";
 /// | `baseline` | 0.8 | decay of the mean reward of an update's networks, and of the rewards' variance |
 /// | `entropy` | 0.01 | weight of the policy's entropy, for rewards of standard deviation 1 |
 /// | `tries` | 20 | draws that are known already before uniform ones are mixed in |
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct MnasNetOptions {
     /// Units of the LSTM.
     pub hidden: usize,
@@ -88,8 +86,7 @@ impl MnasNetOptions {
 
 /// How the controller learns from a batch. With `A` the advantage of a network, its reward less the baseline in units
 /// of the rewards' standard deviation, and `r` its probability now over that when it was drawn.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum PolicyUpdate {
     /// Proximal policy optimisation (Schulman et al., 2017): several steps up `min(r A, clamp(r, 1 -+ clip) A)`.
     Ppo {

@@ -33,6 +33,17 @@ impl Proposals {
         None
     }
 
+    /// At most `count` new genotypes, drawn uniformly from the space.
+    pub(super) fn uniform(
+        &mut self,
+        count: usize,
+        space: &Space,
+        random: &mut Random,
+    ) -> Vec<Genotype> {
+        let draw = || self.fresh(0, space, random, |_, _| space.smallest());
+        std::iter::from_fn(draw).take(count).collect()
+    }
+
     /// Whether it was proposed or told.
     pub(super) fn knows(&self, genotype: &Genotype) -> bool {
         self.0.contains(genotype)

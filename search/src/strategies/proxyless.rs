@@ -1,7 +1,6 @@
 //! ProxylessNAS's REINFORCE variant.
 
 use netfit_spaces::{Genotype, Random, Space};
-use serde::{Deserialize, Serialize};
 
 use super::{
     AdamOptions, StrategyOptions,
@@ -22,8 +21,7 @@ const NAME: &str = "proxyless-r";
 /// | `adam` | learning rate 0.1, betas 0 and 0.999, epsilon 1e-8 | the policy's optimiser |
 /// | `baseline` | 0.8 | decay of the mean reward of an update's networks |
 /// | `tries` | 20 | draws that are known already before uniform ones are mixed in |
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ProxylessROptions {
     /// Networks of one update.
     pub batch: usize,

@@ -1,7 +1,6 @@
 //! TuNAS's independent logits.
 
 use netfit_spaces::{Genotype, Random, Space};
-use serde::{Deserialize, Serialize};
 
 use super::{
     AdamOptions, StrategyOptions,
@@ -22,8 +21,7 @@ const NAME: &str = "tunas";
 /// | `baseline` | 0.95 | decay of the mean reward, the start's bias taken out |
 /// | `warm_up` | 0 | networks before the first update |
 /// | `tries` | 20 | draws that are known already before uniform ones are mixed in |
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct TunasOptions {
     /// Networks of one update.
     pub batch: usize,

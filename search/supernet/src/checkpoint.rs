@@ -12,17 +12,17 @@ use netfit_search::job::{ChoiceLatency, Proxyless, Scratch, Training};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::{Error, Phase, Result};
+use crate::{Error, Result, schedule::Phase};
 
 const FORMAT: u32 = 1;
 
 /// How far training has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Place {
+pub(crate) struct Place {
     /// Phases that are finished.
-    pub phase: usize,
+    pub(crate) phase: usize,
     /// Steps of the next phase that are done.
-    pub step: u64,
+    pub(crate) step: u64,
 }
 
 /// What a checkpoint was made with; another run's is refused.
@@ -43,8 +43,8 @@ pub(crate) struct Origin {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) proxyless: Option<(Proxyless, ChoiceLatency)>,
     /// Of a supernet of candidates, the version of how the architecture's own images are drawn.
-    #[serde(default, skip_serializing_if = "is_default")]
-    pub(crate) own_images: u32,
+    #[serde(rename = "own_images", default, skip_serializing_if = "is_default")]
+    pub(crate) split_version: u32,
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -186,7 +186,7 @@ impl Origin {
             Some("network or `[scratch]` table")
         } else if self.proxyless != other.proxyless {
             Some("`[proxyless]` table, latency table or budget")
-        } else if self.own_images != other.own_images {
+        } else if self.split_version != other.split_version {
             Some("version of netfit, which draws the architecture's images otherwise")
         } else {
             None

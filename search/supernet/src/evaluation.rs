@@ -5,19 +5,19 @@ use netfit_spaces::Genotype;
 use tch::{Kind, Tensor, no_grad};
 
 use crate::{
-    Mode, Result, Standalone, Statistics, Supernet, Trainer, context::Exact, feed::Feed, ops,
-    still::Most,
+    Mode, Result, Standalone, Statistics, Supernet, context::Exact, feed::Feed, ops,
+    still::BatchLimit, training::Trainer,
 };
 
 /// A batch of inference.
-const BATCH: Most = Most { images: 500, pixels: 4_000_000 };
+const BATCH: BatchLimit = BatchLimit { images: 500, pixels: 4_000_000 };
 
 impl Trainer {
     /// A subnet's accuracy on the held-out images, as a fraction of 1.
     ///
     /// # Errors
     /// No held-out images.
-    pub fn accuracy(&self, genotype: &Genotype) -> Result<f64> {
+    pub(crate) fn accuracy(&self, genotype: &Genotype) -> Result<f64> {
         let _exact = Exact::begin();
         let weights = self.subnet(genotype);
         let network = self.supernet().space().network(genotype);
@@ -26,7 +26,7 @@ impl Trainer {
     }
 
     /// A subnet's weights, re-calibrated on training images.
-    pub fn subnet(&self, genotype: &Genotype) -> Weights {
+    pub(crate) fn subnet(&self, genotype: &Genotype) -> Weights {
         let _exact = Exact::begin();
         let images = self.feed().calibration(self.training());
         let statistics = self.supernet().calibrate(genotype, images);

@@ -12,11 +12,11 @@ use crate::{
     context,
     images::Images,
     pixels::{Gathered, Palette, Resident},
-    still::{Most, Still},
+    still::{BatchLimit, Still},
 };
 
 /// A batch of re-calibration; 200 images in the authors' `elastic_nn/utils.py`.
-const CALIBRATION_BATCH: Most = Most { images: 200, pixels: 12_000_000 };
+const CALIBRATION_BATCH: BatchLimit = BatchLimit { images: 200, pixels: 12_000_000 };
 
 /// Batches that follow from (seed, epoch, step) alone. What a GPU keeps of the images is brought there when it is first
 /// asked for.
@@ -198,7 +198,7 @@ pub(crate) mod tests {
                 same(&other.batch(training, epoch, step), &expected);
             }
         }
-        let five = Most { images: 5, pixels: 1000 };
+        let five = BatchLimit { images: 5, pixels: 1000 };
         for other in &others {
             let calibration = other.calibration(&training).zip(host.calibration(&training));
             for (found, expected) in calibration {

@@ -21,7 +21,7 @@ pub(crate) fn strides(shape: &[i64]) -> Vec<i64> {
     strides
 }
 
-/// A copy of `tensor` on `device` with [`strides`].
+/// A copy of `tensor` on `device` with the strides of channels-last order.
 pub fn channels_last(tensor: &Tensor, device: Device) -> Tensor {
     let shape = tensor.size();
     let mut laid_out = Tensor::empty_strided(&shape, strides(&shape), (Kind::Float, device));

@@ -1,8 +1,8 @@
 //! Supernets in libtorch: elastic blocks, training and evaluation.
 //!
-//! A [`Supernet`] shares its weights among all networks of a space. A [`Trainer`] trains it by progressive shrinking,
-//! judges subnets and cuts them out. A [`ProxylessTrainer`] learns an architecture beside [`Candidates`] that share no
-//! weights. [`serve`] does all this for another process, and trains networks of their own from scratch.
+//! A [`Supernet`] shares its weights among all networks of a space; a [`Standalone`] network has its own. [`serve`] trains
+//! for another process: a supernet by progressive shrinking, whose subnets it judges and cuts out; an architecture beside
+//! candidates that share no weights; networks of their own from scratch.
 //!
 //! ```
 //! use netfit_spaces::Space;
@@ -54,18 +54,14 @@ mod training;
 mod words;
 
 pub use allocator::keep_large_buffers;
-pub use checkpoint::Place;
 pub use context::{Autocast, allow_tf32, peak_memory, torch_version};
 pub use elastic::Supernet;
 pub use error::{Error, Result};
 pub use layout::channels_last;
 pub use parameters::Parameters;
-pub use proxyless::{Candidates, ProxylessTrainer};
-pub use schedule::{Open, Phase, phases};
 pub use serve::serve;
 pub use settings::device;
 pub use sgd::Sgd;
 pub use standalone::Standalone;
 pub use statistics::{Mode, Statistics};
-pub use training::{Report, Trainer};
 pub use words::Refusal;

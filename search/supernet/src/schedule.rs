@@ -8,26 +8,26 @@ use netfit_spaces::{Choice, ChoiceKind, Genotype, Random, Space};
 
 /// One phase of training.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Phase {
+pub(crate) struct Phase {
     /// For people: `full network`, `elastic kernel`, ...
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// Optimiser steps.
-    pub steps: u64,
+    pub(crate) steps: u64,
     /// Subnets whose gradients one step adds up.
-    pub subnets: usize,
+    pub(crate) subnets: usize,
     /// Peak learning rate.
-    pub rate: f64,
+    pub(crate) rate: f64,
     /// Steps of linear warm-up.
-    pub warmup: u64,
+    pub(crate) warmup: u64,
     /// Which choices are open.
-    pub open: Open,
+    pub(crate) open: Open,
     /// How many middle widths were elastic before, where channels are sorted first.
-    pub sort: Option<usize>,
+    pub(crate) sort: Option<usize>,
 }
 
 /// How many values of each kind of choice are open, counted from the largest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Open {
+pub(crate) struct Open {
     kernel: usize,
     depth: usize,
     expand: usize,
@@ -63,7 +63,7 @@ impl Open {
     }
 
     /// A genotype drawn uniformly from the open values.
-    pub fn sample(self, space: &Space, random: &mut Random) -> Genotype {
+    pub(crate) fn sample(self, space: &Space, random: &mut Random) -> Genotype {
         space.sample_within(random, |choice| self.range(choice))
     }
 
@@ -98,7 +98,7 @@ impl Curve {
 
 impl Phase {
     /// Learning rate of a step: linear warm-up, then half a cosine down to 0.
-    pub fn rate(&self, step: u64) -> f64 {
+    pub(crate) fn rate(&self, step: u64) -> f64 {
         Curve { peak: self.rate, steps: self.steps, warmup: self.warmup }.rate(step)
     }
 }
@@ -106,7 +106,7 @@ impl Phase {
 /// The phases for a space and `steps_per_epoch` steps an epoch: the full network, then progressive shrinking.
 ///
 /// A phase that opens nothing new in this space (only two depths, say) is left out; the others share its epochs.
-pub fn phases(space: &Space, training: &Training, steps_per_epoch: u64) -> Vec<Phase> {
+pub(crate) fn phases(space: &Space, training: &Training, steps_per_epoch: u64) -> Vec<Phase> {
     let steps = |epochs: f64| (epochs * steps_per_epoch as f64).round() as u64;
     let warmup = |steps: u64| (steps as f64 * training.warmup).round() as u64;
     let full = steps(training.full_epochs);

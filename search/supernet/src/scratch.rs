@@ -8,14 +8,15 @@ use netfit_spaces::Network;
 use tch::no_grad;
 
 use crate::{
-    Error, Mode, Parameters, Place, Report, Result, Sgd, Standalone, Statistics,
-    checkpoint::{Checkpoints, Origin},
+    Error, Mode, Parameters, Result, Sgd, Standalone, Statistics,
+    checkpoint::{Checkpoints, Origin, Place},
     context::{Autocast, Exact},
     evaluation::accuracy,
     feed::Feed,
     layout, ops,
     pace::Pace,
     schedule::Curve,
+    training::Report,
 };
 
 /// A network in training. Everything random follows from (seed, epoch, step), so a resumed training ends with the same
@@ -225,7 +226,7 @@ ops = ["mbconv k3 e2 se0.25 relu6", "dsconv k5 relu", "conv k3 relu"]
             data: splits(images).hash(),
             network: Some((network.hash(), scratch.clone())),
             proxyless: None,
-            own_images: 0,
+            split_version: 0,
         };
         for &steps in parts {
             let origin = origin.clone();

@@ -19,8 +19,16 @@ use serde_json::{Value, json};
 use tch::Device;
 
 use crate::{
-    Error, ProxylessTrainer, Result, Standalone, Trainer, checkpoint::Origin, feed::Feed,
-    images::Images, layout, proxyless, scratch::ScratchTrainer, settings, words,
+    Error, Result, Standalone,
+    checkpoint::Origin,
+    feed::Feed,
+    images::Images,
+    layout,
+    proxyless::{self, ProxylessTrainer},
+    scratch::ScratchTrainer,
+    settings,
+    training::Trainer,
+    words,
 };
 
 /// Progress lines are at least so far apart.
@@ -167,7 +175,7 @@ fn train_network(
         data: job.splits.hash(),
         network: Some((hash, scratch.clone())),
         proxyless: None,
-        own_images: 0,
+        split_version: 0,
     };
     let mut trainer =
         ScratchTrainer::open(&network, scratch, origin, training, &mut job.feed, &folder)?;

@@ -10,13 +10,13 @@ use crate::{context, images::Images, pixels::Resident};
 
 /// How large a batch may be: what is computed of one lies in memory at once.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Most {
+pub(crate) struct BatchLimit {
     pub(crate) images: usize,
     /// Height x width of all of them together.
     pub(crate) pixels: usize,
 }
 
-impl Most {
+impl BatchLimit {
     /// Images of this shape in a batch, one at least.
     fn of(self, shape: Shape) -> usize {
         (self.pixels / (shape.height * shape.width)).clamp(1, self.images)
@@ -69,7 +69,7 @@ impl Still {
 
     /// Normalised images `[N, C, H, W]`, channels last, and their classes `[N]`, in batches of at most so many images and
     /// pixels (height x width). Each is made when it is asked for.
-    pub(crate) fn batches(&self, most: Most) -> impl Iterator<Item = (Tensor, Tensor)> + '_ {
+    pub(crate) fn batches(&self, most: BatchLimit) -> impl Iterator<Item = (Tensor, Tensor)> + '_ {
         let size = most.of((self.part)(&self.splits).shape);
         let starts = (0..self.len()).step_by(size);
         starts.map(move |start| self.batch(start..(start + size).min(self.len())))
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn batches_of_large_images_are_smaller() {
-        let most = Most { images: 500, pixels: 4_000_000 };
+        let most = BatchLimit { images: 500, pixels: 4_000_000 };
         let of = |side| most.of(Shape::new(3, side, side));
         assert_eq!([1, 28, 89, 90, 224, 2000, 5000].map(of), [500, 500, 500, 493, 79, 1, 1]);
     }
@@ -110,7 +110,7 @@ mod tests {
         let _alone = alone();
         let splits = Arc::new(splits(50));
         let chosen = vec![7, 0, 49, 3, 3, 20, 11];
-        let three = Most { images: 3, pixels: 1000 };
+        let three = BatchLimit { images: 3, pixels: 1000 };
         let still = |lie: Lie| {
             let still = Still::new(&splits, |splits| &splits.train, chosen.clone(), Device::Cpu);
             Still { lie, ..still }

@@ -12,7 +12,7 @@ use netfit_search::job::{Precision, Training};
 use netfit_spaces::{ChoiceKind, Genotype, Random, Shape, Slot, Space};
 use tch::{Device, Kind, Tensor, no_grad};
 
-use crate::{Error, Mode, Place, Standalone, Supernet, Trainer, layout};
+use crate::{Error, Mode, Standalone, Supernet, checkpoint::Place, layout, training::Trainer};
 
 mod checkpoints;
 mod mixed;
@@ -275,8 +275,8 @@ fn a_resumed_training_equals_an_unbroken_one_bit_for_bit() {
         trainer(&broken).run_steps(steps, &mut |_| Ok(())).unwrap();
     }
     let resumed = trainer(&broken);
-    assert_eq!(resumed.place(), whole.place());
-    assert!(whole.place() > Place { phase: 3, step: 0 }, "{:?}", whole.place());
+    assert_eq!(resumed.place, whole.place);
+    assert!(whole.place > Place { phase: 3, step: 0 }, "{:?}", whole.place);
     let tensors = |trainer: &Trainer| {
         let parameters = trainer.supernet().parameters();
         let mut weights = Weights::new();
@@ -328,7 +328,7 @@ fn a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let mut trainer = trainer(folder.path());
     trainer.run_steps(5, &mut |_| Ok(())).unwrap();
-    let place = trainer.place();
+    let place = trainer.place;
     let _ = no_grad(|| {
         let parameters = trainer.supernet().parameters();
         parameters.get(0).shallow_clone().fill_(f64::NAN)
@@ -338,7 +338,7 @@ fn a_loss_that_is_not_finite_stops_and_keeps_the_checkpoint() {
         message.contains("full network") && message.contains("full_learning_rate"),
         "{message}"
     );
-    assert_eq!(self::trainer(folder.path()).place(), place);
+    assert_eq!(self::trainer(folder.path()).place, place);
 }
 
 #[test]

@@ -17,28 +17,29 @@ use netfit_spaces::{Random, Space};
 use tch::{Kind, Tensor};
 
 use crate::{
-    Error, Mode, Phase, Place, Result, Sgd, Standalone, Supernet,
-    checkpoint::{Checkpoints, Origin},
+    Error, Mode, Result, Sgd, Standalone, Supernet,
+    checkpoint::{Checkpoints, Origin, Place},
     context::Autocast,
     feed::Feed,
     ops,
     pace::Pace,
-    phases, settings,
+    schedule::{Phase, phases},
+    settings,
 };
 
 /// Where progress goes; an error ends the training after its step.
-pub type Report<'a> = dyn FnMut(Progress) -> Result<()> + 'a;
+pub(crate) type Report<'a> = dyn FnMut(Progress) -> Result<()> + 'a;
 
 /// A supernet in training. All that is random follows from (seed, epoch, step), so a resumed training ends with the
 /// same weights as an unbroken one, bit for bit on one machine.
-pub struct Trainer {
+pub(crate) struct Trainer {
     supernet: Supernet,
     sgd: Sgd,
     teacher: Option<Standalone>,
     feed: Feed,
     origin: Origin,
     phases: Vec<Phase>,
-    place: Place,
+    pub(crate) place: Place,
     checkpoints: Checkpoints,
 }
 
@@ -47,7 +48,7 @@ impl Trainer {
     ///
     /// # Errors
     /// A space that is not elastic, data that does not fit it, a setting out of range, a checkpoint of another run.
-    pub fn open(
+    pub(crate) fn open(
         space: &Space,
         splits: impl Into<Arc<Splits>>,
         training: &Training,
@@ -74,7 +75,7 @@ impl Trainer {
             data: feed.splits().hash(),
             network: None,
             proxyless: None,
-            own_images: 0,
+            split_version: 0,
         };
         let mut trainer = Self {
             phases,
@@ -103,13 +104,8 @@ impl Trainer {
     }
 
     /// The supernet as it is now.
-    pub fn supernet(&self) -> &Supernet {
+    pub(crate) fn supernet(&self) -> &Supernet {
         &self.supernet
-    }
-
-    /// The data.
-    pub fn splits(&self) -> &Splits {
-        self.feed.splits()
     }
 
     pub(crate) fn feed(&self) -> &Feed {
@@ -117,22 +113,12 @@ impl Trainer {
     }
 
     /// How it trains.
-    pub fn training(&self) -> &Training {
+    pub(crate) fn training(&self) -> &Training {
         &self.origin.training
     }
 
-    /// What its randomness follows from.
-    pub fn seed(&self) -> u64 {
-        self.origin.seed
-    }
-
-    /// How far it has come.
-    pub fn place(&self) -> Place {
-        self.place
-    }
-
     /// Whether all phases are done.
-    pub fn finished(&self) -> bool {
+    pub(crate) fn finished(&self) -> bool {
         self.place.phase == self.phases.len()
     }
 
@@ -140,7 +126,7 @@ impl Trainer {
     ///
     /// # Errors
     /// A loss that is not finite (the last checkpoint is kept), a checkpoint that cannot be written.
-    pub fn run(&mut self, progress: &mut Report<'_>) -> Result<()> {
+    pub(crate) fn run(&mut self, progress: &mut Report<'_>) -> Result<()> {
         self.run_steps(u64::MAX, progress)
     }
 
@@ -148,7 +134,7 @@ impl Trainer {
     ///
     /// # Errors
     /// As [`Self::run`].
-    pub fn run_steps(&mut self, most: u64, progress: &mut Report<'_>) -> Result<()> {
+    pub(crate) fn run_steps(&mut self, most: u64, progress: &mut Report<'_>) -> Result<()> {
         self.checkpoints.make()?;
         let mut left = most;
         while !self.finished() && left > 0 {

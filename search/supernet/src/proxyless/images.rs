@@ -9,7 +9,7 @@ use tch::Device;
 
 use crate::{Error, Result, feed::Feed};
 
-/// Of how they are drawn; 0 did not go class by class.
+/// The version of how they are drawn; 0 did not go class by class.
 pub(super) const VERSION: u32 = 1;
 
 /// The training images of the weights, and those of the architecture.
@@ -20,9 +20,9 @@ pub(super) fn feeds(
     seed: u64,
     device: Device,
 ) -> Result<[Feed; 2]> {
-    let (weights, judges) = parts(splits, options, training, seed)?;
+    let (weights, own) = parts(splits, options, training, seed)?;
     let own_seed = Random::new(seed, "images of the architecture").bits();
-    Ok([Feed::new(Arc::new(weights), seed, device), Feed::new(Arc::new(judges), own_seed, device)])
+    Ok([Feed::new(Arc::new(weights), seed, device), Feed::new(Arc::new(own), own_seed, device)])
 }
 
 /// The training images in two parts, class by class, drawn by the seed: the weights' and the architecture's.
@@ -33,8 +33,8 @@ fn parts(
     seed: u64,
 ) -> Result<(Splits, Splits)> {
     let mut random = Random::new(seed, "split for the architecture");
-    let (weights, judges) = splits.train.cut(options.architecture_images, &mut random);
-    for (what, found) in [("the architecture", judges.len()), ("the weights", weights.len())] {
+    let (weights, own) = splits.train.cut(options.architecture_images, &mut random);
+    for (what, found) in [("the architecture", own.len()), ("the weights", weights.len())] {
         if found < training.batch {
             let expected = format!("at least one batch of {} images for {what}", training.batch);
             let remedy = "lower `[training] batch`, or move `[proxyless] architecture_images` towards a half";
@@ -46,7 +46,7 @@ fn parts(
         let normalization = splits.normalization.clone();
         Splits { train, holdout: none.clone(), test: none, normalization }
     };
-    Ok((of(weights), of(judges)))
+    Ok((of(weights), of(own)))
 }
 
 #[cfg(test)]
@@ -58,8 +58,8 @@ mod tests {
     #[test]
     fn weights_and_architecture_see_each_class_in_its_share() {
         let options = Proxyless { architecture_images: 0.25, ..Proxyless::default() };
-        let (weights, judges) = parts(&splits(192), &options, &training(), 3).unwrap();
-        for (part, expected) in [(weights, 48), (judges, 16)] {
+        let (weights, own) = parts(&splits(192), &options, &training(), 3).unwrap();
+        for (part, expected) in [(weights, 48), (own, 16)] {
             let mut counts = [0; 3];
             part.train.targets.iter().for_each(|&class| counts[usize::from(class)] += 1);
             assert_eq!(counts, [expected; 3]);

@@ -54,7 +54,7 @@ impl ProxylessTrainer {
 
     /// The gradient of the loss, latency included, by the gates that are asked for; and the probabilities now.
     fn slopes(&mut self, path: &[usize], asked: &[Vec<usize>]) -> Result<(PerOption, PerOption)> {
-        let (images, targets) = self.judge();
+        let (images, targets) = self.own_batch();
         let found = self.candidates.gate_gradients(&images, &targets, path, asked);
         let numbers = || found.slopes.iter().flatten().copied().chain([found.entropy]);
         if let Some(wrong) = numbers().find(|number| !number.is_finite()) {
@@ -74,7 +74,7 @@ impl ProxylessTrainer {
 
     /// An update by the rewards of sampled paths on one batch.
     fn reinforce(&mut self, random: &mut Random) -> Result<()> {
-        let (images, targets) = self.judge();
+        let (images, targets) = self.own_batch();
         let reward = Reward::Proxyless { exponent: self.options.reward_exponent };
         let (mut paths, mut rewards) = (Vec::new(), Vec::new());
         for _ in 0..self.options.networks {
@@ -102,10 +102,10 @@ impl ProxylessTrainer {
     }
 
     /// The next batch of the architecture's own images.
-    fn judge(&mut self) -> (Tensor, Tensor) {
+    fn own_batch(&mut self) -> (Tensor, Tensor) {
         let training = &self.origin.training;
-        let per_epoch = self.judges.steps(training);
+        let per_epoch = self.own_images.steps(training);
         let update = self.learnt.updates;
-        self.judges.batch(training, update / per_epoch, update % per_epoch)
+        self.own_images.batch(training, update / per_epoch, update % per_epoch)
     }
 }

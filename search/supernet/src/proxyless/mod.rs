@@ -11,8 +11,7 @@ mod learn;
 mod supernet;
 mod trainer;
 
-pub use supernet::Candidates;
-pub use trainer::ProxylessTrainer;
+pub(crate) use trainer::ProxylessTrainer;
 
 use netfit_search::job::Proxyless;
 use netfit_spaces::Space;

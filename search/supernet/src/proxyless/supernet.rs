@@ -13,7 +13,7 @@ mod tests;
 ///
 /// Departures from the authors' code: a skip takes part in the gradient of a layer even where it is the option on the
 /// path (theirs leaves such a layer out), and batch normalisation's epsilon is netfit's.
-pub struct Candidates {
+pub(crate) struct Candidates {
     supernet: Supernet,
     places: Vec<Place>,
 }
@@ -42,7 +42,7 @@ impl Candidates {
     ///
     /// # Errors
     /// A space with choices other than one of `ops` in each layer, with several resolutions or without a stem.
-    pub fn new(space: &Space, device: Device, seed: u64) -> Result<Self> {
+    pub(crate) fn new(space: &Space, device: Device, seed: u64) -> Result<Self> {
         let places = places(space)?;
         let blocks = places.iter().map(|place| match place {
             Place::Fixed(slot, block) => (*slot, vec![vec![block.clone()]]),
@@ -55,12 +55,12 @@ impl Candidates {
     }
 
     /// Its weights, and the networks that they form.
-    pub fn supernet(&self) -> &Supernet {
+    pub(crate) fn supernet(&self) -> &Supernet {
         &self.supernet
     }
 
     /// How many options each choice has.
-    pub fn sizes(&self) -> Vec<usize> {
+    pub(crate) fn sizes(&self) -> Vec<usize> {
         self.choices().map(|(_, options)| options.len()).collect()
     }
 
@@ -75,7 +75,7 @@ impl Candidates {
     ///
     /// # Errors
     /// Another number of choices, or an option that its choice does not have.
-    pub fn genotype(&self, path: &[usize]) -> Result<Genotype> {
+    pub(crate) fn genotype(&self, path: &[usize]) -> Result<Genotype> {
         genotype(self.supernet.space(), path)
     }
 

@@ -19,14 +19,15 @@ use super::{
     supernet::Candidates,
 };
 use crate::{
-    Error, Mode, Place, Report, Result, Sgd,
-    checkpoint::{Checkpoints, Origin},
+    Error, Mode, Result, Sgd,
+    checkpoint::{Checkpoints, Origin, Place},
     context::Autocast,
     feed::Feed,
     ops,
     pace::Pace,
     schedule::Curve,
     settings,
+    training::Report,
 };
 
 #[cfg(test)]
@@ -38,15 +39,17 @@ mod tests;
 /// Departures from the authors' code: the images of the architecture are augmented like all others, and the share of
 /// linear warm-up and the weight decay are those of `[training]`. Mixed precision is for the weights' steps only: gates
 /// are told apart by small differences.
-pub struct ProxylessTrainer {
+pub(crate) struct ProxylessTrainer {
     pub(super) candidates: Candidates,
     sgd: Sgd,
-    weights: Feed,
-    pub(super) judges: Feed,
+    /// The training images of the weights.
+    images: Feed,
+    /// Those of the architecture.
+    pub(super) own_images: Feed,
     pub(super) learnt: Learnt,
     pub(super) price: Price,
     stretches: [Stretch; 2],
-    place: Place,
+    pub(crate) place: Place,
     checkpoints: Checkpoints,
     pub(super) origin: Origin,
     pub(super) options: Proxyless,
@@ -92,7 +95,7 @@ impl ProxylessTrainer {
     /// # Errors
     /// A space that is no choice among candidates, latencies of another space, data that do not fit, a setting out of
     /// range, a checkpoint of another run.
-    pub fn open(
+    pub(crate) fn open(
         space: &Space,
         splits: &Splits,
         training: &Training,
@@ -106,7 +109,7 @@ impl ProxylessTrainer {
         let candidates = Candidates::new(space, device, seed)?;
         let sizes = candidates.sizes();
         check_latency(latency, &sizes)?;
-        let [weights, judges] = feeds(splits, options, training, seed, device)?;
+        let [images, own_images] = feeds(splits, options, training, seed, device)?;
         let parameters = candidates.supernet().parameters();
         let mut trainer = Self {
             sgd: Sgd::new(parameters, training.momentum, training.weight_decay),
@@ -117,7 +120,7 @@ impl ProxylessTrainer {
                 updates: 0,
             },
             price: Price::new(options, latency.target_s),
-            stretches: stretches(options, training, weights.steps(training)),
+            stretches: stretches(options, training, images.steps(training)),
             place: Place::default(),
             checkpoints: Checkpoints::new(folder),
             origin: Origin {
@@ -128,13 +131,13 @@ impl ProxylessTrainer {
                 data: splits.hash(),
                 network: None,
                 proxyless: Some((options.clone(), latency.clone())),
-                own_images: super::images::VERSION,
+                split_version: super::images::VERSION,
             },
             options: options.clone(),
             latency: latency.clone(),
             candidates,
-            weights,
-            judges,
+            images,
+            own_images,
         };
         trainer.check_learning()?;
         trainer.resume(&sizes)?;
@@ -160,13 +163,8 @@ impl ProxylessTrainer {
         Ok(())
     }
 
-    /// How far it has come.
-    pub fn place(&self) -> Place {
-        self.place
-    }
-
     /// Whether all is done.
-    pub fn finished(&self) -> bool {
+    pub(crate) fn finished(&self) -> bool {
         self.place.phase == self.stretches.len()
     }
 
@@ -181,7 +179,7 @@ impl ProxylessTrainer {
     ///
     /// # Errors
     /// No network within the target.
-    pub fn derived(&self) -> Result<ProxylessFound> {
+    pub(crate) fn derived(&self) -> Result<ProxylessFound> {
         let Now { probabilities, expected_s } = self.now();
         let Some(path) = derive(&probabilities, &self.latency, self.options.slack) else {
             let target_s = self.latency.target_s;
@@ -202,7 +200,7 @@ impl ProxylessTrainer {
     ///
     /// # Errors
     /// A loss or weights that are not finite (the last checkpoint is kept), a checkpoint that cannot be written.
-    pub fn run_steps(&mut self, most: u64, report: &mut Report<'_>) -> Result<()> {
+    pub(crate) fn run_steps(&mut self, most: u64, report: &mut Report<'_>) -> Result<()> {
         self.checkpoints.make()?;
         let mut left = most;
         while !self.finished() && left > 0 {
@@ -214,7 +212,7 @@ impl ProxylessTrainer {
                 self.sgd.rest();
             }
             let batch = self.origin.training.batch;
-            let pace = Pace::begin(self.place.step, batch, self.weights.device());
+            let pace = Pace::begin(self.place.step, batch, self.images.device());
             while self.place.step < steps && left > 0 {
                 let loss = self.descend()?;
                 self.place.step += 1;
@@ -248,7 +246,7 @@ impl ProxylessTrainer {
 
     /// Steps of the second stretch before the architecture's first one.
     fn rest(&self) -> f64 {
-        self.options.rest_epochs * self.weights.steps(&self.origin.training) as f64
+        self.options.rest_epochs * self.images.steps(&self.origin.training) as f64
     }
 
     /// Refuses a search in which the architecture never takes a step.
@@ -276,9 +274,9 @@ impl ProxylessTrainer {
         let (training, seed) = (&self.origin.training, self.origin.seed);
         let Place { phase, step } = self.place;
         let before: u64 = self.stretches[..phase].iter().map(|stretch| stretch.curve.steps).sum();
-        let per_epoch = self.weights.steps(training);
+        let per_epoch = self.images.steps(training);
         let (epoch, within) = ((before + step) / per_epoch, (before + step) % per_epoch);
-        let (images, targets) = self.weights.batch(training, epoch, within);
+        let (images, targets) = self.images.batch(training, epoch, within);
         let mut random = Random::at(seed, "path", &[before + step]);
         let architecture = &self.learnt.architecture;
         let path = if phase == 0 {
@@ -291,7 +289,7 @@ impl ProxylessTrainer {
         let parameters = supernet.parameters();
         parameters.clear_gradients();
         let mut mode = Mode::Train { dropout: training.dropout };
-        let autocast = Autocast::new(training.precision, self.weights.device());
+        let autocast = Autocast::new(training.precision, self.images.device());
         let logits = autocast.run(|| supernet.forward(&images, &blocks, &mut mode));
         let loss = ops::cross_entropy(&logits, &targets, training.label_smoothing);
         loss.backward();

@@ -57,7 +57,7 @@ fn a_checkpoint_of_a_gpu_goes_on_on_a_cpu() {
     assert!(text.contains(r#""device": "cpu""#), "{text}");
     std::fs::write(&state, text.replace(r#""device": "cpu""#, r#""device": "cuda:0""#)).unwrap();
     let mut moved = moves_to("cpu", &broken);
-    assert_eq!(moved.place(), Place { phase: 1, step: 2 });
+    assert_eq!(moved.place, Place { phase: 1, step: 2 });
     moved.run_steps(4, &mut |_| Ok(())).unwrap();
     equal(&saved(&broken), &saved(&unbroken));
 }
@@ -75,7 +75,7 @@ fn a_checkpoint_with_running_statistics_goes_on() {
     assert!(tensors.is_file());
     weights.save(&tensors).unwrap();
     let mut resumed = trainer(folder.path());
-    assert_eq!(resumed.place(), Place { phase: 0, step: 5 });
+    assert_eq!(resumed.place, Place { phase: 0, step: 5 });
     resumed.run_steps(1, &mut |_| Ok(())).unwrap();
     assert!(saved(folder.path()).get("stem.0.conv.norm.mean").is_err());
 }

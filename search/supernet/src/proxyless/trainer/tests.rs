@@ -98,7 +98,7 @@ fn weights_of_resumed(precision: Precision, update: Update) -> Weights {
     }
     let mut resumed = open(&broken);
     resumed.run_steps(u64::MAX, &mut |_| Ok(())).unwrap();
-    assert_eq!(resumed.place(), whole.place());
+    assert_eq!(resumed.place, whole.place);
     assert!(whole.learnt.updates > 5);
     assert_eq!(resumed.learnt.architecture, whole.learnt.architecture, "{update:?}");
     assert_eq!(resumed.price.lambda.to_bits(), whole.price.lambda.to_bits());
