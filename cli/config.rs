@@ -224,6 +224,12 @@ impl Config {
                 self.percentile
             );
         }
+        if self.method == Method::Proxyless && self.sizes() != Sizes::default() {
+            bail!(
+                "method `proxyless` learns its network under a latency budget alone; hint: `ofa` and `mnasnet` keep to \
+                 `max_parameters` and `max_bytes`"
+            );
+        }
         self.device.spec()?;
         self.budget.parse::<Budget>()?;
         self.check_training()?;

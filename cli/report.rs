@@ -61,6 +61,7 @@ struct Compared {
     name: &'static str,
     genotype: String,
     parameters: String,
+    bytes: String,
     multiply_adds: String,
     predicted: String,
     interval: String,
@@ -183,7 +184,9 @@ fn facts(folder: &Folder, result: &RunResult, table: &LatencyTable) -> Result<[F
     let RunResult { chosen, full, .. } = result;
     let percentile = result.latency_budget()?.percentile;
     let device = &table.fingerprint;
-    let bytes = fs::metadata(folder.model()).map_or(0, |file| file.len());
+    // Older results do not tell.
+    let file = || fs::metadata(folder.model()).map(|file| file.len()).ok();
+    let bytes = chosen.model_bytes.or_else(file);
     let speedup = chosen.latency_measured_s.zip(full.latency_measured_s).map_or_else(
         || "-".to_owned(),
         |(chosen_s, full_s)| format!("{:.2} x as fast", full_s / chosen_s),
@@ -217,9 +220,9 @@ fn facts(folder: &Folder, result: &RunResult, table: &LatencyTable) -> Result<[F
             label: "Size",
             value: chosen.parameters.to_string(),
             note: format!(
-                "parameters; {} multiply-adds, a file of {:.2} MB",
+                "parameters; {} multiply-adds, a file of {}",
                 chosen.multiply_adds,
-                bytes as f64 / 1e6
+                bytes.map_or_else(|| "-".to_owned(), megabytes)
             ),
         },
         Fact {
@@ -237,6 +240,7 @@ fn networks(result: &RunResult) -> Vec<Compared> {
             name,
             genotype: candidate.genotype.to_string(),
             parameters: candidate.parameters.to_string(),
+            bytes: candidate.model_bytes.map_or_else(String::new, megabytes),
             multiply_adds: candidate.multiply_adds.to_string(),
             predicted: format::seconds(candidate.latency_predicted_s),
             interval: format!("{} to {}", format::seconds(low_s), format::seconds(high_s)),
@@ -360,6 +364,10 @@ fn steps(result: &RunResult) -> Vec<Step> {
         width: 100.0 * seconds / longest,
     };
     steps.into_iter().map(step).collect()
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.2} MB", bytes as f64 / 1e6)
 }
 
 fn optional(seconds: Option<f64>) -> String {

@@ -152,7 +152,7 @@ fn bad_input_is_one_line_and_leaves_nothing() {
     for (lines, parts) in [
         ("max_parameters = 9", ["with at most 9 parameters", "hint: allow at least"]),
         ("max_bytes = 9", ["with at most 9 bytes", "hint: allow at least"]),
-        ("method = \"proxyless\"\nmax_bytes = 9_000_000", ["`proxyless` learns", "hint: `ofa`"]),
+        ("method = \"proxyless\"\nmax_bytes = 9", ["`proxyless` learns", "hint: `ofa`"]),
     ] {
         run(&configure(folder.path(), "2ms", lines), &parts);
     }

@@ -148,6 +148,12 @@ fn runs_that_cannot_be_compared_are_refused_by_what_differs() {
     assert!(message.contains("threads is 1 and 2"), "{message}");
     let message = fail(&Told { test_hash: Some("c d"), ..OFA }, "test");
     assert!(message.contains("were tested on different images; hint"), "{message}");
+    let smaller = write(&place("smaller"), &Told { seed: 1, ..OFA });
+    let config = fs::read_to_string(place("smaller").join("netfit.toml")).unwrap();
+    fs::write(place("smaller").join("netfit.toml"), format!("max_bytes = 9\n{config}")).unwrap();
+    let message = advice(&["compare", &first, &smaller]);
+    assert!(message.contains("different limits on parameters or bytes"), "{message}");
+    assert_eq!(output(&["compare", &smaller])["max_bytes"], 9);
     assert!(fail(&OFA, "twin").contains("with seed 0"));
     fs::remove_file(place("twin").join("result.json")).unwrap();
     assert!(advice(&["compare", text(&place("twin"))]).contains("not finished"));

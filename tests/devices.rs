@@ -204,7 +204,7 @@ fn a_search_keeps_to_its_sizes() {
     let least = space.network(&space.smallest()).parameters().0;
     let message = refused(&["--max-parameters", "9"]);
     let words =
-        format!("with at most 9 parameters: the smallest, `{}`, has {least}", space.smallest());
+        format!("with at most 9 parameters: the smallest, `{}`, needs {least}", space.smallest());
     assert!(message.contains(&words), "{message}");
     assert!(refused(&["--max-bytes", "9"]).contains("with at most 9 bytes"));
 }

@@ -12,8 +12,8 @@ use crate::sizes::Sizes;
 const COMPARE_JSON: &str = "\
 With --json, accuracies, regrets and shares are fractions of 1; an estimate is
 {value, interval: [low, high]}, the interval null for a single seed.
-  space, source, budget_s, percentile, evaluations, first_seed, seeds, level, resamples, near,
-  seconds
+  space, source, budget_s, percentile, max_parameters and max_bytes where given, evaluations,
+  first_seed, seeds, level, resamples, near, seconds
   note           why there is no verdict (too few seeds, random search that gave up early), or null
   best_accuracy  the optimum where the truth is known, else the best that any search found
   reference      {accuracy, latency_s}: corner of hypervolumes, lowest accuracy and the budget
@@ -32,7 +32,8 @@ With --json, accuracies, regrets and shares are fractions of 1; an estimate is
     verdict      \"better than random\", \"worse than random\", \"no difference shown\" or null
     runs         {seed, genotype, accuracy, latency_s, latency_interval_s, evaluations, proposals,
                  ended, learnt}
-Of run folders: budget_s, percentile, test_images, note, and methods, one object each: {method,
+Of run folders: budget_s, percentile, max_parameters and max_bytes where given, test_images, note,
+  and methods, one object each: {method,
   accuracy, latency_s, latency_gap, over_budget, random_equal_latency, random_search,
   relative_improvement, verdict, runs}; accuracies and latencies are those of the exported files,
   and runs of a method that differ in more than their seeds are methods of their own.
@@ -106,10 +107,11 @@ pub(crate) struct CompareSearch {
     // Not as [`Sizes`]: clap does not see that these options are given where a group of them holds another one.
     /// Learned numbers that a network may have at most, for example 2500000.
     #[arg(long, value_name = "COUNT")]
-    max_parameters: Option<u64>,
-    /// Bytes that its ONNX file may take at most, for example 10000000.
+    pub(crate) max_parameters: Option<u64>,
+    /// Bytes that its ONNX file may take at most, for example 10000000; the search keeps to a bound that is up to a hundred
+    /// bytes above the file for each node of the graph. Classes count as numbers.
     #[arg(long, value_name = "BYTES")]
-    max_bytes: Option<u64>,
+    pub(crate) max_bytes: Option<u64>,
     /// What is compared, for example evolution,tunas,mnasnet:mnasnet-soft; after a colon stands the reward to learn from.
     /// Default: every strategy.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]

@@ -21,6 +21,7 @@ use crate::{
     format, output, plots,
     progress::Progress,
     runtime::{self, check_apart, check_writable, source_file, space_file},
+    sizes::Sizes,
 };
 
 const COLUMNS: [&str; 9] = [
@@ -97,9 +98,9 @@ fn strategies(args: &CompareSearch, plot: Option<&Path>, as_json: bool) -> Resul
     }
     if as_json {
         let (percentile, seconds) = (args.percentile, start.elapsed().as_secs_f64());
-        return output::json(&Shown { result: &result, percentile, seconds });
+        return output::json(&Shown { result: &result, percentile, limits: args.sizes(), seconds });
     }
-    print(&result, args.percentile)
+    print(&result, args.percentile, args.sizes())
 }
 
 /// What is printed as JSON.
@@ -109,6 +110,8 @@ struct Shown<'a> {
     result: &'a ComparisonResult,
     /// What the latencies and the budget are.
     percentile: f64,
+    #[serde(flatten)]
+    limits: Sizes,
     /// How long all of it took.
     seconds: f64,
 }
@@ -128,12 +131,12 @@ fn source(text: &str, space: &Space) -> Result<Source> {
     }
 }
 
-fn print(result: &ComparisonResult, percentile: f64) -> Result<()> {
+fn print(result: &ComparisonResult, percentile: f64, limits: Sizes) -> Result<()> {
     let rows: Vec<Vec<String>> =
         result.strategies.iter().map(|outcome| row(outcome, result.note)).collect();
     output::table(&COLUMNS, &rows)?;
     output::text(&format!(
-        "{}, seeds {} to {}, budget {}{}; ranges are {} % bootstrap intervals over seeds",
+        "{}, seeds {} to {}, budget {}{}{limits}; ranges are {} % bootstrap intervals over seeds",
         result.space,
         result.first_seed,
         result.first_seed + (result.seeds as u64 - 1),

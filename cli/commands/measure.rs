@@ -3,22 +3,12 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Result, bail};
-use netfit_profiler::{MeasureOptions, Measurement, Protocol, measure};
-use serde::Serialize;
+use netfit_profiler::{MeasureOptions, Protocol, measure};
 
 use crate::{args::Measure, device::DeviceKind, format, output, progress::Progress, runtime};
 
 /// Relative distance of a process from the others that is told.
 const DRIFT: f64 = 0.1;
-
-/// What is printed as JSON.
-#[derive(Serialize)]
-struct Shown<'a> {
-    #[serde(flatten)]
-    measured: &'a Measurement,
-    /// A latency is that of a call, whatever its batch.
-    images_per_second: f64,
-}
 
 pub(crate) fn execute(args: &Measure, as_json: bool) -> Result<()> {
     let spec = args.parameters.device(&args.device)?;
@@ -45,9 +35,8 @@ pub(crate) fn execute(args: &Measure, as_json: bool) -> Result<()> {
     let mut progress = Progress::new();
     let measured = measure(&args.model, device.as_mut(), &options, &mut progress.of_profiler())?;
     progress.finish();
-    let images_per_second = f64::from(spec.batch()) / measured.median_s;
     if as_json {
-        return output::json(&Shown { measured: &measured, images_per_second });
+        return output::json(&measured);
     }
     let row =
         [measured.median_s, measured.mad_s, measured.p95_s, measured.p99_s].map(format::seconds);
@@ -56,9 +45,6 @@ pub(crate) fn execute(args: &Measure, as_json: bool) -> Result<()> {
         .chain([measured.samples.to_string()])
         .collect();
     output::table(&["model", "median", "MAD", "p95", "p99", "calls"], &[row])?;
-    if spec.batch() > 1 {
-        output::text(&format!("{images_per_second:.0} images a second, {} a call", spec.batch()))?;
-    }
     if measured.drift > DRIFT {
         output::text(&format!(
             "its processes took {}: the machine's speed changes, measure again",

@@ -48,7 +48,8 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
     let goal = StrategyOptions { target_s: Some(budget_s), reward };
     let mut strategy = strategy_with(args.strategy.name(), &space, args.seed, &goal)?;
     let mut journal = args.journal.as_ref().map(|path| Journal::open(path, &space)).transpose()?;
-    let sizes = source.sizes(args.sizes, &space)?;
+    let limits = source.limits(args.sizes);
+    let sizes = source.sizes(limits, &space)?;
     let mut options = SearchOptions { evaluations: args.evaluations, ..SearchOptions::default() };
     if matches!(source, Source::Train(..)) {
         // Each network is minutes of work: the journal has it before the next one begins.
@@ -73,9 +74,10 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
         plot(path, &result)?;
     }
     if as_json {
-        return output::json(&Shown { result: &result, percentile: args.percentile });
+        let (result, percentile) = (&result, args.percentile);
+        return output::json(&Shown { result, percentile, limits });
     }
-    print(&result, args.percentile)
+    print(&result, args.percentile, limits)
 }
 
 /// What is printed as JSON.
@@ -85,6 +87,8 @@ struct Shown<'a> {
     result: &'a SearchResult,
     /// What the latencies and the budget are.
     percentile: f64,
+    #[serde(flatten)]
+    limits: Sizes,
 }
 
 /// The space of a run, which `named` must name.
@@ -130,6 +134,16 @@ impl Source {
                 "--accuracy `{}`: unknown source; hint: csv:FILE, predictor:FILE, supernet:RUN or train:CONFIG",
                 args.accuracy
             ),
+        }
+    }
+
+    /// What was asked for, or else what a run was asked for.
+    fn limits(&self, asked: Sizes) -> Sizes {
+        match self {
+            Self::Csv(_) | Self::Predictor(_) => asked,
+            Self::Supernet(setting, _) | Self::Train(setting, _) => {
+                asked.or(setting.config.sizes())
+            }
         }
     }
 
@@ -240,7 +254,7 @@ fn plot(path: &std::path::Path, result: &SearchResult) -> Result<()> {
     plots::pareto(path, &[evaluated], &front, Some(point(&result.best)), result.budget_s)
 }
 
-fn print(result: &SearchResult, percentile: f64) -> Result<()> {
+fn print(result: &SearchResult, percentile: f64, limits: Sizes) -> Result<()> {
     let at = format::at(percentile);
     let rows: Vec<Vec<String>> = result
         .pareto
@@ -260,7 +274,7 @@ fn print(result: &SearchResult, percentile: f64) -> Result<()> {
         .collect();
     output::table(&["Pareto front", "accuracy", &format!("latency{at}"), "95 % interval"], &rows)?;
     output::text(&format!(
-        "best within {}{at}: {} at {}, {} ({} networks in {}, {:.0} a second)",
+        "best within {}{at}{limits}: {} at {}, {} ({} networks in {}, {:.0} a second)",
         format::seconds(result.budget_s),
         result.best.genotype,
         format::percent(Some(result.best.accuracy)),

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::TableLatency;
 use netfit_profiler::{ProfileOptions, profile, time_networks};
-use netfit_search::{Budget, Constraints};
+use netfit_search::{Budget, Constraints, Error};
 use serde::{Deserialize, Serialize};
 
 use super::{Setting, result::Attempt};
@@ -131,11 +131,12 @@ pub(crate) fn limit(
     let seconds = requested.resolve(full_s.unwrap_or(f64::NAN))?;
     let limit = Limit { requested, seconds, full_s, aim_s: None, attempts: Vec::new() };
     // An impossible budget ends here, before anything is trained.
-    let (found, need) = (within(setting, table, limit.seconds)?, need(setting));
+    let (found, need) = (within(setting, &setting.latency(table)?, limit.seconds)?, need(setting));
     if found < need {
         bail!(
-            "{found} networks found within {} and any other limit, expected at least {need}; hint: raise the budget",
-            format::seconds(limit.seconds)
+            "{found} networks found within {}{}, expected at least {need}; hint: raise what is too low",
+            format::seconds(limit.seconds),
+            setting.config.sizes()
         );
     }
     limit.save(setting)?;
@@ -151,9 +152,9 @@ pub(crate) fn tighten(
     measured_s: f64,
 ) -> Result<Option<Limit>> {
     let aim_s = limit.aim_s() * MARGIN * limit.seconds / measured_s;
-    match within(setting, table, aim_s) {
+    match within(setting, &setting.latency(table)?, aim_s) {
         Ok(found) if found >= need(setting) => {}
-        Ok(_) | Err(netfit_search::Error::Impossible { .. }) => return Ok(None),
+        Ok(_) | Err(Error::Impossible { .. } | Error::Unmet { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
     }
     let limit = Limit { aim_s: Some(aim_s), ..limit.clone() };
@@ -167,11 +168,13 @@ fn need(setting: &Setting) -> usize {
 }
 
 /// How many networks keep to a budget, of as many as are needed.
-fn within(setting: &Setting, table: &LatencyTable, budget_s: f64) -> netfit_search::Result<usize> {
-    let percentile = setting.config.percentile;
-    let latency = TableLatency::at_percentile(&setting.space, table, percentile)?;
+fn within(
+    setting: &Setting,
+    latency: &TableLatency,
+    budget_s: f64,
+) -> netfit_search::Result<usize> {
     let (need, seed) = (need(setting), setting.config.seed);
-    let constraints = Constraints { latency: &latency, budget_s, sizes: &setting.sizes };
+    let constraints = Constraints { latency, budget_s, sizes: &setting.sizes };
     Ok(netfit_search::feasible(&setting.space, constraints, need, seed)?.len())
 }
 

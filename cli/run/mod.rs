@@ -1,6 +1,7 @@
 //! `netfit run`: device + data + budget -> an ONNX file that was measured within the budget.
 
 mod deliver;
+mod export;
 mod folder;
 mod latency;
 mod methods;
@@ -15,7 +16,7 @@ use netfit_search::Budget;
 
 pub(crate) use self::result::{Attempt, Candidate, RunResult};
 pub(crate) use self::{
-    deliver::export,
+    export::export,
     folder::Folder,
     latency::Limit,
     methods::{Method, describe},
@@ -27,7 +28,7 @@ use self::{
 };
 use crate::{args::Run, config::Config, format, output, plots, progress::Progress, report};
 
-/// Where the measured latency is over the budget.
+/// Where the measured latency or a size is over its budget.
 const OVER_BUDGET: u8 = 2;
 /// Networks that are chosen and measured at most, until one keeps to the budget.
 const ATTEMPTS: usize = 5;

@@ -231,7 +231,7 @@ impl RunResult {
             BudgetResult::Parameters { .. } | BudgetResult::Bytes { .. } => None,
         });
         latency.context(
-            "result.json: expected a latency budget, found none; hint: it is not one of `netfit run`",
+            "result.json: expected a latency budget, found none; hint: `netfit run` writes one",
         )
     }
 
@@ -256,14 +256,17 @@ impl RunResult {
 
     /// What was counted of the chosen network, where that has a budget.
     fn sizes(&self) -> String {
-        let size = |budget: &BudgetResult| match budget {
-            BudgetResult::Latency(_) => String::new(),
-            BudgetResult::Parameters { max } => {
-                format!(", {} of at most {max} parameters", self.chosen.parameters.0)
-            }
-            BudgetResult::Bytes { max } => {
-                format!(", {} of at most {max} bytes", self.chosen.model_bytes.unwrap_or_default())
-            }
+        let size = |budget: &BudgetResult| {
+            let (found, max, unit) = match budget {
+                BudgetResult::Latency(_) => return String::new(),
+                BudgetResult::Parameters { max } => {
+                    (Some(self.chosen.parameters.0), max, "parameters")
+                }
+                BudgetResult::Bytes { max } => (self.chosen.model_bytes, max, "bytes"),
+            };
+            let found = found.map_or_else(|| "-".to_owned(), |found| found.to_string());
+            let over = if budget.holds(&self.chosen) { "" } else { " (OVER)" };
+            format!(", {found} of at most {max} {unit}{over}")
         };
         self.budgets.iter().map(size).collect()
     }

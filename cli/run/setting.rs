@@ -5,6 +5,8 @@ use std::{fs::File, path::Path};
 use anyhow::{Result, bail};
 use netfit_data::{DataSpec, FolderSpec, Splits, load};
 use netfit_export::ModelInfo;
+use netfit_latency_tables::LatencyTable;
+use netfit_predictors::TableLatency;
 use netfit_profiler::{Device, ProfileOptions, Protocol};
 use netfit_search::{
     SizeConstraint, TorchProcess,
@@ -103,6 +105,11 @@ impl Setting {
             std: normalization.std.clone(),
             extra,
         }
+    }
+
+    /// Latencies of its networks at its percentile.
+    pub(crate) fn latency(&self, table: &LatencyTable) -> Result<TableLatency> {
+        Ok(TableLatency::at_percentile(&self.space, table, self.config.percentile)?)
     }
 
     /// The identity of a protocol in this setting.

@@ -134,7 +134,7 @@ fn value(name: &str, batch: Option<usize>, sides: &[usize]) -> ValueInfoProto {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     #![allow(clippy::unwrap_used)]
     use std::collections::HashSet;
 
@@ -198,7 +198,7 @@ mod tests {
         }
     }
 
-    const KINDS: [&str; 16] = [
+    pub(crate) const KINDS: [&str; 16] = [
         "conv k3 s2 relu 3x9x7 -> 5x5x4",
         "conv k1 s2 3x9x7 -> 5x5x4",
         "conv k5 s3 relu6 2x8x11 -> 4x3x4",

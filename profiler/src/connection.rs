@@ -4,7 +4,7 @@ use std::{
     fmt,
     io::{BufRead, BufReader, Read, Write},
     os::unix::process::CommandExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread::JoinHandle,
@@ -18,6 +18,9 @@ use crate::{
 /// How much of standard error is kept.
 const TAIL: usize = 2000;
 
+/// Of NVIDIA's libraries: 0 forbids them products of 10 bits, whatever a program asks for.
+const TF32: &str = "NVIDIA_TF32_OVERRIDE";
+
 /// A measuring process as a function: answers the requests of one pipe on another.
 pub type Server = fn(&mut dyn BufRead, &mut dyn Write) -> std::io::Result<()>;
 
@@ -29,6 +32,8 @@ pub(crate) enum Launch {
         arguments: Vec<String>,
         /// Whether it has something to clean up where this process is killed.
         cleans_up: bool,
+        /// Whether a GPU may take 10 bits of each mantissa in products of 32 bits.
+        tf32: bool,
     },
     /// As a thread of this process: for tests.
     Thread(Server),
@@ -48,29 +53,37 @@ struct Process {
     reader: Option<JoinHandle<()>>,
 }
 
+/// The program with its pipes.
+fn command(program: &Path, cleans_up: bool, tf32: bool) -> Command {
+    let mut command = Command::new(program);
+    if cleans_up {
+        // Ctrl-C in a terminal ends the caller only; this one then sees the end of its input.
+        command.process_group(0);
+    }
+    // GPUs have the numbers that the driver's own tools show.
+    command.env("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
+    // What libraries are asked for is not all that they do: cuDNN takes 10 bits where it finds no other way. An inherited
+    // variable would make `tf32` untrue.
+    if tf32 {
+        command.env_remove(TF32);
+    } else {
+        command.env(TF32, "0");
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
 impl Connection {
     pub(crate) fn new(launch: &Launch) -> Result<Self> {
         match launch {
-            Launch::Process { program, arguments, cleans_up } => {
+            Launch::Process { program, arguments, cleans_up, tf32 } => {
                 let name = program.display().to_string();
                 let fail = |error: std::io::Error| Error::Worker {
                     program: name.clone(),
                     reason: format!("cannot be started: {error}"),
                 };
-                let mut command = Command::new(program);
-                if *cleans_up {
-                    // Ctrl-C in a terminal ends the caller only; this one then sees the end of its input.
-                    command.process_group(0);
-                }
-                let mut child = command
-                    .args(arguments)
-                    // GPUs have the numbers that the driver's own tools show.
-                    .env("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-                    .stdin(Stdio::piped())
-                    .stdout(Stdio::piped())
-                    .stderr(Stdio::piped())
-                    .spawn()
-                    .map_err(fail)?;
+                let mut command = command(program, *cleans_up, *tf32);
+                let mut child = command.args(arguments).spawn().map_err(fail)?;
                 let (Some(input), Some(output), Some(errors)) =
                     (child.stdin.take(), child.stdout.take(), child.stderr.take())
                 else {

@@ -99,7 +99,8 @@ impl CudaDevice {
     pub fn start(program: &Path, arguments: &[&str], options: CudaOptions) -> Result<Self> {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let program = program.to_owned();
-        Self::launched(Launch::Process { program, arguments, cleans_up: false }, options)
+        let tf32 = options.precision == Precision::Tf32;
+        Self::launched(Launch::Process { program, arguments, cleans_up: false, tf32 }, options)
     }
 
     /// The same with the measuring process as a thread of this one: for tests, which have no program to start.

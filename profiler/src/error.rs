@@ -153,16 +153,27 @@ impl Error {
 
 impl<R> From<ort::Error<R>> for Error {
     fn from(error: ort::Error<R>) -> Self {
-        Self::Runtime(words(&error.to_string()).to_owned())
+        Self::Runtime(words(&error.to_string()))
     }
 }
 
-/// What ONNX Runtime says, without the stack and without where in its source it says so:
-/// `/file.cc:88 function [ONNXRuntimeError] : 1 : FAIL : words`.
-pub(crate) fn words(message: &str) -> &str {
-    let line = message.lines().next().unwrap_or_default();
-    let marked = line.rsplit_once("[ONNXRuntimeError] : ").map(|(_, marked)| marked);
-    marked.and_then(|marked| marked.splitn(3, " : ").nth(2)).unwrap_or(line)
+/// The first line that ONNX Runtime says, without where in its source it says so: of
+/// `/file.cc:88 function [ONNXRuntimeError] : 1 : FAIL : words`, which may stand in another's words, the words.
+pub(crate) fn words(message: &str) -> String {
+    let mut rest = message.lines().next().unwrap_or_default();
+    let mut told = String::new();
+    while let Some((before, after)) = rest.split_once("[ONNXRuntimeError] : ") {
+        let Some(words) = after.splitn(3, " : ").nth(2) else { break };
+        let place = before.find(".cc:").map_or(before, |at| &before[..at]);
+        let whole = if place.len() == before.len() {
+            before.len()
+        } else {
+            place.rfind(' ').map_or(0, |at| at + 1)
+        };
+        told += &before[..whole];
+        rest = words;
+    }
+    told + rest
 }
 
 /// A result of this crate.
@@ -187,10 +198,17 @@ mod tests {
         let source = "/onnxruntime_src/core/provider.cc:1988 onnxruntime::Provider& Library::Get()";
         let said = "Failed to load library libx.so with error: liby.so.10: cannot open it : at all";
         for (message, told) in [
-            (format!("{source} [ONNXRuntimeError] : 1 : FAIL : {said}\n at frame"), said),
-            (format!("[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : {said}"), said),
-            (said.to_owned(), said),
-            ("[ONNXRuntimeError] : odd".to_owned(), "[ONNXRuntimeError] : odd"),
+            (
+                format!("{source} [ONNXRuntimeError] : 1 : FAIL : {said}\n at frame"),
+                said.to_owned(),
+            ),
+            (format!("[ONNXRuntimeError] : 7 : INVALID_PROTOBUF : {said}"), said.to_owned()),
+            (
+                format!("Running Conv `b03`: {source} [ONNXRuntimeError] : 6 : BAD : {said}"),
+                format!("Running Conv `b03`: {said}"),
+            ),
+            (said.to_owned(), said.to_owned()),
+            ("[ONNXRuntimeError] : odd".to_owned(), "[ONNXRuntimeError] : odd".to_owned()),
         ] {
             assert_eq!(words(&message), told);
         }

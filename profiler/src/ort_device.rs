@@ -11,7 +11,7 @@ use netfit_latency_tables::Fingerprint;
 use netfit_spaces::Network;
 
 use crate::{
-    BlockTimes, Burst, Device, Error, Model, Provider, Ran, Result,
+    BlockTimes, Burst, Device, Error, Model, Precision, Provider, Ran, Result,
     connection::{Connection, Launch},
     conversation::{Answer, ModelFile, Request},
     cores::cores,
@@ -73,7 +73,8 @@ impl OrtDevice {
     pub fn start(program: &Path, arguments: &[&str], options: OrtOptions) -> Result<Self> {
         let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
         let program = program.to_owned();
-        Self::launched(Launch::Process { program, arguments, cleans_up: true }, options)
+        let tf32 = options.provider.precision() == Precision::Tf32;
+        Self::launched(Launch::Process { program, arguments, cleans_up: true, tf32 }, options)
     }
 
     /// The same with the measuring process as a thread of this one: for tests, which have no program to start.

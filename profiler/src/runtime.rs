@@ -116,7 +116,7 @@ pub(crate) fn builder(
     if provider == Provider::Cpu {
         return Ok(builder.with_execution_providers([dispatch])?);
     }
-    let failed = |error: ort::Error<_>| provider.unusable(words(&error.to_string()));
+    let failed = |error: ort::Error<_>| provider.unusable(&words(&error.to_string()));
     let builder = builder.with_execution_providers([dispatch]).map_err(failed)?;
     // A node that the provider does not know is an error: the processor would take it without a word.
     Ok(builder.with_disable_cpu_fallback()?)

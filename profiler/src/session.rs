@@ -42,10 +42,8 @@ impl Session {
                 found: input.len().to_string(),
             });
         }
-        let fail = |error: ort::Error| Error::Model {
-            path: self.path.clone(),
-            reason: words(&error.to_string()).to_owned(),
-        };
+        let fail =
+            |error: ort::Error| Error::Model { path: self.path.clone(), reason: error.to_string() };
         let tensor = TensorRef::from_array_view((shape, input)).map_err(fail)?;
         let outputs = self.session.run(ort::inputs![tensor]).map_err(fail)?;
         let (_, numbers) = outputs[0].try_extract_tensor::<f32>().map_err(fail)?;
@@ -58,8 +56,13 @@ pub(crate) fn load(
     builder: &mut ort::session::builder::SessionBuilder,
     path: &Path,
 ) -> Result<ort::session::Session> {
-    builder.commit_from_file(path).map_err(|error| Error::Model {
-        path: path.to_owned(),
-        reason: format!("{}; hint: give an ONNX file", words(&error.to_string())),
+    builder.commit_from_file(path).map_err(|error| {
+        let said = words(&error.to_string());
+        let hint = if said.contains("fallback to CPU EP") {
+            "ONNX Runtime keeps what computes shapes on the processor: export it with fixed sizes, or measure it on `cpu`"
+        } else {
+            "give an ONNX file"
+        };
+        Error::Model { path: path.to_owned(), reason: format!("{said}; hint: {hint}") }
     })
 }

@@ -124,14 +124,23 @@ impl Worker {
         }
     }
 
-    /// On all cores, since nothing is timed meanwhile.
+    /// On all cores, since nothing is timed meanwhile. On a GPU each model runs twice: in its first call a session plans
+    /// its memory (`TensorRT` may build its engine there), in the second it takes it.
     fn load(&self, files: &[ModelFile]) -> Result<Vec<Held>> {
         let opened = self
             .opened
             .as_ref()
             .ok_or_else(|| Error::Refused("expected the request `open` first".into()))?;
         let load = |file: &ModelFile| check_asked(&self.probe).and_then(|()| opened.load(file));
-        on_threads(cores(), files, load).into_iter().collect()
+        let mut loaded: Vec<Held> =
+            on_threads(cores(), files, load).into_iter().collect::<Result<_>>()?;
+        if opened.provider.gpu().is_some() {
+            for model in &mut loaded {
+                model.call()?;
+                model.call()?;
+            }
+        }
+        Ok(loaded)
     }
 }
 

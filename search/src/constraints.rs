@@ -19,6 +19,7 @@ pub struct Constraints<'a> {
 /// A count of networks, as of parameters, that is the sum of their blocks' counts, and the most that it may be.
 #[derive(Clone, Debug)]
 pub struct SizeConstraint {
+    unit: &'static str,
     /// What every network has beside its blocks.
     fixed: u64,
     sums: BlockSums,
@@ -65,8 +66,13 @@ impl<'a> Constraints<'a> {
     }
 
     /// Nothing was found that keeps to all of them at once.
-    pub(crate) fn unmet(space: &Space) -> Error {
-        Error::Unmet { space: space.name().to_owned() }
+    pub(crate) fn unmet(&self, space: &Space) -> Error {
+        let size = |size: &SizeConstraint| format!(", at most {} {}", size.most, size.unit);
+        Error::Unmet {
+            space: space.name().to_owned(),
+            budget_s: self.budget_s,
+            sizes: self.sizes.iter().map(size).collect(),
+        }
     }
 }
 
@@ -85,7 +91,7 @@ impl SizeConstraint {
         // Whole numbers of 53 bits are exact.
         let sums = BlockSums::new(space, |block| Ok(count(block)? as f64))?;
         let (smallest, _) = sums.smallest();
-        let size = Self { fixed, sums, most, smallest };
+        let size = Self { unit, fixed, sums, most, smallest };
         let least = size.of(&size.smallest);
         if least <= most {
             return Ok(size);
@@ -169,7 +175,10 @@ mod tests {
         // Each alone can be kept to.
         assert_eq!(start(seconds(most), most - 1).unwrap(), None);
         let message = SizeConstraint::parameters(&space, least - 1).unwrap_err().to_string();
-        let words = format!("with at most {} parameters: the smallest, `{small}`", least - 1);
+        let words = format!(
+            "with at most {} parameters: the smallest, `{small}`, needs {least}",
+            least - 1
+        );
         assert!(message.contains(&words) && message.contains("hint"), "{message}");
         assert!(start(0.5 * seconds(most), most).unwrap_err().to_string().contains("the fastest"));
 

@@ -51,8 +51,8 @@ pub enum Error {
     },
     /// A count that no network keeps to.
     #[error(
-        "no network of space `{space}` with at most {most} {unit}: the smallest, `{genotype}`, has {least}; hint: allow \
-         at least as many"
+        "no network of space `{space}` with at most {most} {unit}: the smallest, `{genotype}`, needs {least}; hint: \
+         allow at least as many"
     )]
     TooLarge {
         /// The space's name.
@@ -63,17 +63,21 @@ pub enum Error {
         most: u64,
         /// The smallest genotype.
         genotype: String,
-        /// What it has.
+        /// What it needs.
         least: u64,
     },
     /// No network that keeps to all constraints was found, though each can be kept to.
     #[error(
-        "no network of space `{space}` was found that keeps to all limits at once, though some keep to each; hint: relax \
-         one of them"
+        "no network of space `{space}` was found within {}{sizes}, though some keep to each; hint: relax one of them",
+        Duration(*.budget_s)
     )]
     Unmet {
         /// The space's name.
         space: String,
+        /// The latency budget.
+        budget_s: f64,
+        /// The others, in words.
+        sizes: String,
     },
     /// A strategy that does not exist.
     #[error("unknown strategy `{name}`; hint: strategies are {}", known.join(", "))]

@@ -150,7 +150,7 @@ impl Search<'_> {
                     break if offered == 0 { Ended::Exhausted } else { Ended::Stalled };
                 }
                 rejected = 0;
-                let least = start_from.clone().ok_or_else(|| Constraints::unmet(self.space))?;
+                let least = start_from.clone().ok_or_else(|| self.constraints.unmet(self.space))?;
                 pool.admit(vec![least], 1);
             }
             let told = evaluated.len();

@@ -48,7 +48,7 @@ pub(crate) fn drawn(
         }
     }
     if kept.is_empty() {
-        kept.push(start.ok_or_else(|| Constraints::unmet(space))?);
+        kept.push(start.ok_or_else(|| constraints.unmet(space))?);
     }
     Ok(kept)
 }

@@ -45,8 +45,7 @@ pub(super) fn execute(run: &Path, count: usize, args: &Compare, as_json: bool) -
     let scratch: Scratch = args.scratch.clone().into();
     let mut journal = Journal::open(&setting.folder.journal(), &setting.space)?;
     let table = LatencyTable::load(&setting.folder.table())?;
-    let percentile = setting.config.percentile;
-    let latency = TableLatency::at_percentile(&setting.space, &table, percentile)?;
+    let latency = setting.latency(&table)?;
     let networks = sample(&setting, &latency, &journal, count)?;
     let protocol = setting.protocol(&scratch);
     let mut torch = setting.torch()?;

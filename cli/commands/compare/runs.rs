@@ -11,6 +11,7 @@ use crate::{
     config::Config,
     format, output, plots,
     run::{Candidate, Folder, RunResult},
+    sizes::Sizes,
 };
 
 /// Budgets that differ by more than this share are different ones.
@@ -34,6 +35,8 @@ pub(crate) struct RunsResult {
     pub(crate) budget_s: f64,
     /// Of single calls; 50 is the median.
     pub(crate) percentile: f64,
+    #[serde(flatten)]
+    limits: Sizes,
     pub(crate) test_images: usize,
     pub(crate) methods: Vec<MethodResult>,
     /// What forbids a conclusion.
@@ -145,6 +148,12 @@ fn check(first: &Loaded, other: &Loaded) -> Result<()> {
             a * 1e6
         );
     }
+    if first.config.sizes() != other.config.sizes() {
+        bail!(
+            "`{ours}` and `{theirs}` had different limits on parameters or bytes; hint: see `max_parameters` and \
+             `max_bytes` in their netfit.toml"
+        );
+    }
     let data = |run: &Loaded| run.config.data.clone().with_path("");
     if data(first) != data(other) || first.result.test_images != other.result.test_images {
         bail!("`{ours}` and `{theirs}` have different data; hint: see [data] in their netfit.toml");
@@ -193,6 +202,7 @@ fn beside(runs: &[Loaded]) -> Result<RunsResult> {
     Ok(RunsResult {
         budget_s,
         percentile,
+        limits: first.config.sizes(),
         test_images: first.result.test_images,
         methods: methods.collect::<Result<_>>()?,
         note: if over {
@@ -277,9 +287,10 @@ fn print(result: &RunsResult) -> Result<()> {
     let rows: Vec<Vec<String>> = result.methods.iter().map(row).collect();
     output::table(&COLUMNS, &rows)?;
     output::text(&format!(
-        "budget {}{}; accuracies of the exported files on {} test images: of two such, differences below about {:.2} points mean nothing",
+        "budget {}{}{}; accuracies of the exported files on {} test images: of two such, differences below about {:.2} points mean nothing",
         format::seconds(result.budget_s),
         format::at(result.percentile),
+        result.limits,
         result.test_images,
         100.0 * chance(result)
     ))?;

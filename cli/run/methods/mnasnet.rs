@@ -10,15 +10,15 @@ use anyhow::Result;
 use netfit_predictors::Threads;
 use netfit_search::{
     Constraints, Evaluated, Reward, ScratchAccuracy, Search, SearchOptions, StrategyOptions,
-    equal_latency, strategy_with,
+    strategy_with,
 };
 use netfit_spaces::Genotype;
 
-use super::{Choice, Work, best, networks::Networks, ofa::DRAWS};
+use super::{Choice, Work, best, equal, networks::Networks};
 
 pub(super) fn choose(work: &mut Work<'_>) -> Result<Option<Choice>> {
     let (setting, aim_s) = (work.setting, work.limit.aim_s());
-    let (space, search, seed) = (&setting.space, &setting.config.search, setting.config.seed);
+    let search = &setting.config.search;
     let mut networks = Networks::new(work)?;
     let searched = networks.search("mnasnet", Some(Reward::SOFT))?;
     let random = networks.search("random", None)?;
@@ -27,32 +27,12 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Option<Choice>> {
     let found = networks.train(&top(&searched, search.finalists))?;
     let drawn = networks.train(&top(&random, search.finalists))?;
     let Some(chosen) = best_within(&found, aim_s) else { return Ok(None) };
-    let equal = equal_latency(
-        space,
-        networks.constraints(),
-        chosen.latency_s,
-        DRAWS,
-        std::slice::from_ref(&chosen.genotype),
-        seed,
-    )?;
-    let others = networks.train(&[equal, space.largest()])?;
+    let equal = equal(setting, networks.constraints(), chosen)?;
+    let others = networks.train(&[equal, setting.space.largest()])?;
     networks.work.clock.lap("train");
-
-    let mut choice = Choice {
-        chosen: networks.candidate(chosen)?,
-        random_best: networks.candidate(best(&drawn)?)?,
-        random_equal_latency: networks.candidate(&others[0])?,
-        full: networks.candidate(&others[1])?,
-        protocols: Some(networks.protocols(true)),
-        predictor: None,
-        supernet_evaluations: 0,
-        searched,
-        random,
-    };
-    for (name, candidate) in choice.candidates() {
-        networks.keep(name, &candidate.genotype)?;
-    }
-    Ok(Some(choice))
+    let compared = [chosen, best(&drawn)?, &others[0], &others[1]];
+    let protocols = networks.protocols(true);
+    networks.choice(compared, protocols, [searched, random]).map(Some)
 }
 
 /// The best of those whose predicted interval keeps to `aim_s`.

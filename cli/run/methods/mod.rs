@@ -9,15 +9,18 @@ pub(super) use self::proxyless::search as search_architecture;
 
 use std::fmt;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::{Evaluation, LatencyModel, TableLatency};
-use netfit_search::{Evaluated, TorchProcess};
+use netfit_search::{Constraints, Evaluated, TorchProcess, equal_latency};
 use netfit_spaces::Genotype;
 use serde::{Deserialize, Serialize};
 
 use super::{Clock, Limit, Setting, result::Candidate};
-use crate::{config::Config, progress::Progress, sizes::Sizes};
+use crate::{config::Config, progress::Progress};
+
+/// Random networks among which one of equal latency is sought.
+const DRAWS: usize = 2000;
 
 /// How a run finds its network: the configuration's `method`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,10 +101,6 @@ impl Method {
         match self {
             Self::Ofa => Ok(torch.prepare()?),
             Self::MnasNet => Ok(()),
-            Self::Proxyless if config.sizes() != Sizes::default() => bail!(
-                "method `proxyless` learns its network under a latency budget alone; hint: `ofa` and `mnasnet` keep to \
-                 `max_parameters` and `max_bytes`"
-            ),
             Self::Proxyless => Ok(torch.prepare_proxyless(&config.proxyless)?),
         }
     }
@@ -145,9 +144,14 @@ impl Work<'_> {
 
     /// Latencies at the configuration's percentile.
     fn latency(&self) -> Result<TableLatency> {
-        let (space, percentile) = (&self.setting.space, self.setting.config.percentile);
-        Ok(TableLatency::at_percentile(space, self.table, percentile)?)
+        self.setting.latency(self.table)
     }
+}
+
+/// A random network that keeps to the same, of the chosen one's predicted latency.
+fn equal(setting: &Setting, within: Constraints<'_>, chosen: &Evaluated) -> Result<Genotype> {
+    let own = std::slice::from_ref(&chosen.genotype);
+    Ok(equal_latency(&setting.space, within, chosen.latency_s, DRAWS, own, setting.config.seed)?)
 }
 
 /// Networks with their accuracies and their latencies beside them.

@@ -8,7 +8,7 @@ use netfit_predictors::TableLatency;
 use netfit_search::{Constraints, Evaluated, Journal, ScratchAccuracy};
 use netfit_spaces::Genotype;
 
-use super::{Protocols, Work, describe};
+use super::{Choice, Protocols, Work, describe};
 use crate::{
     run::result::Candidate,
     runtime::{make_folder_of, write_file},
@@ -80,8 +80,33 @@ impl<'a, 'b> Networks<'a, 'b> {
         setting.folder.network(&setting.space.network(genotype).hash(), "safetensors")
     }
 
+    /// What was chosen and what it is compared with, in the order of [`Choice::candidates`], all trained
+    /// in full; and what the search and random search evaluated.
+    pub(super) fn choice(
+        &self,
+        [chosen, random_best, random_equal_latency, full]: [&Evaluated; 4],
+        protocols: Protocols,
+        [searched, random]: [Vec<Evaluated>; 2],
+    ) -> Result<Choice> {
+        let mut choice = Choice {
+            chosen: self.candidate(chosen)?,
+            random_best: self.candidate(random_best)?,
+            random_equal_latency: self.candidate(random_equal_latency)?,
+            full: self.candidate(full)?,
+            predictor: None,
+            protocols: Some(protocols),
+            supernet_evaluations: 0,
+            searched,
+            random,
+        };
+        for (name, candidate) in choice.candidates() {
+            self.keep(name, &candidate.genotype)?;
+        }
+        Ok(choice)
+    }
+
     /// Copies a network's weights to where a run's results have them.
-    pub(super) fn keep(&self, name: &str, genotype: &Genotype) -> Result<()> {
+    fn keep(&self, name: &str, genotype: &Genotype) -> Result<()> {
         let weights = self.weights(genotype);
         let path = self.work.setting.folder.network(name, "safetensors");
         std::fs::read(&weights)
@@ -89,7 +114,7 @@ impl<'a, 'b> Networks<'a, 'b> {
             .with_context(|| format!("cannot copy `{}` to `{}`", weights.display(), path.display()))
     }
 
-    pub(super) fn candidate(&self, network: &Evaluated) -> Result<Candidate> {
+    fn candidate(&self, network: &Evaluated) -> Result<Candidate> {
         let mut candidate = self.work.candidate(&network.genotype)?;
         let proxy = ScratchAccuracy::source_of(&self.proxy);
         candidate.accuracy_proxy = self.journal.known(&proxy, &network.genotype);

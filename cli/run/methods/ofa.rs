@@ -9,11 +9,11 @@ use netfit_predictors::{
 };
 use netfit_search::{
     Constraints, Evaluated, Evolution, EvolutionOptions, Journal, Search, SearchOptions,
-    SupernetAccuracy, TorchProcess, equal_latency, feasible,
+    SupernetAccuracy, TorchProcess, feasible,
 };
 use netfit_spaces::Genotype;
 
-use super::{Choice, Work, best, describe};
+use super::{Choice, Work, best, describe, equal};
 use crate::{
     progress::Progress,
     run::Setting,
@@ -22,8 +22,6 @@ use crate::{
 
 /// Subnets that the supernet evaluates between two lines of the journal.
 const CHUNK: usize = 8;
-/// Random networks among which one of equal latency is sought.
-pub(super) const DRAWS: usize = 2000;
 /// Parts of the predictor's cross-validation.
 pub(super) const FOLDS: usize = 5;
 
@@ -54,14 +52,7 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
     promising.truncate(finalists);
     let finalists = judge.judge(&promising)?;
     let chosen = best(taught.iter().chain(&finalists))?;
-    let equal = equal_latency(
-        space,
-        constraints,
-        chosen.latency_s,
-        DRAWS,
-        std::slice::from_ref(&chosen.genotype),
-        seed,
-    )?;
+    let equal = equal(setting, constraints, chosen)?;
     let others = judge.judge(&[equal, space.largest()])?;
 
     let candidate = |network: &Evaluated| {

@@ -7,11 +7,11 @@
 use anyhow::{Context as _, Result, anyhow};
 use netfit_predictors::LatencyModel as _;
 use netfit_search::{
-    equal_latency, feasible,
+    feasible,
     job::{ChoiceLatency, ProxylessFound},
 };
 
-use super::{Choice, Work, best, networks::Networks, ofa::DRAWS};
+use super::{Choice, Work, best, equal, networks::Networks};
 use crate::runtime::write_file;
 
 pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
@@ -23,9 +23,8 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
     let mut networks = Networks::new(work)?;
     let searched = networks.train(&[found.genotype])?;
     let chosen = best(&searched)?;
-    let own = std::slice::from_ref(&chosen.genotype);
     let within = networks.constraints();
-    let equal = equal_latency(space, within, chosen.latency_s, DRAWS, own, seed)?;
+    let equal = equal(setting, within, chosen)?;
     let epochs = config.proxyless.warmup_epochs + config.proxyless.epochs;
     let count = 1 + (epochs / config.scratch.epochs) as usize;
     let drawn = feasible(space, within, count, seed)?;
@@ -33,21 +32,9 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
     let others = networks.train(&[equal, space.largest()])?;
     networks.work.clock.lap("train");
 
-    let mut choice = Choice {
-        chosen: networks.candidate(chosen)?,
-        random_best: networks.candidate(best(&random)?)?,
-        random_equal_latency: networks.candidate(&others[0])?,
-        full: networks.candidate(&others[1])?,
-        predictor: None,
-        protocols: Some(networks.protocols(false)),
-        supernet_evaluations: 0,
-        searched: searched.clone(),
-        random: random.clone(),
-    };
-    for (name, candidate) in choice.candidates() {
-        networks.keep(name, &candidate.genotype)?;
-    }
-    Ok(choice)
+    let compared = [chosen, best(&random)?, &others[0], &others[1]];
+    let protocols = networks.protocols(false);
+    networks.choice(compared, protocols, [searched.clone(), random.clone()])
 }
 
 /// Trains the supernet and its architecture; what it found lies in the run folder.

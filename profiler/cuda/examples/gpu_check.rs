@@ -58,8 +58,9 @@ fn clocks(program: &Path, gpu: usize) -> Result<Value> {
         // but its timed calls in it.
         let ran = device.time(&[burst(20, 1), burst(1, 1), burst(0, CALLS)])?;
         // Means on both sides: the median of calls may be longer than the mean, where a few are shorter.
+        let calls = &ran[2].calls;
         let [events_s, host_s] =
-            [ran[2].calls.iter().sum(), ran[2].elapsed_s].map(|all: f64| all / CALLS as f64);
+            [calls.iter().sum(), ran[2].elapsed_s].map(|all: f64| all / calls.len() as f64);
         rows.push(json!({
             "batch": batch, "precision": precision.name(), "events_s": events_s, "host_s": host_s,
             "launch_bound": ran[2].launch_bound, "hertz": ran[2].hertz, "fingerprint": device.fingerprint(),

@@ -39,6 +39,7 @@ mod pace;
 mod parameters;
 mod pixels;
 mod proxyless;
+mod range;
 mod schedule;
 mod scratch;
 mod serve;

@@ -15,6 +15,7 @@ use crate::{
     feed::Feed,
     layout, ops,
     pace::Pace,
+    range::{self, Range},
     schedule::Curve,
     training::Report,
 };
@@ -154,14 +155,9 @@ impl<'a> ScratchTrainer<'a> {
 }
 
 fn check(scratch: &Scratch) -> Result<()> {
-    for (name, found) in
-        [("[scratch] epochs", scratch.epochs), ("[scratch] learning_rate", scratch.learning_rate)]
-    {
-        if !(found > 0.0 && found.is_finite()) {
-            return Err(Error::setting(name, "more than 0", &found));
-        }
-    }
-    Ok(())
+    let Scratch { epochs, learning_rate } = *scratch;
+    let positive = |key, value| (key, Range::Positive, value);
+    range::check("scratch", &[positive("epochs", epochs), positive("learning_rate", learning_rate)])
 }
 
 #[cfg(test)]

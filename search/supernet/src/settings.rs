@@ -5,7 +5,13 @@ use netfit_search::job::{Precision, Training};
 use netfit_spaces::Space;
 use tch::Device;
 
-use crate::{Error, Result, context, cuda};
+use crate::{
+    Error, Result, context, cuda,
+    range::{
+        self,
+        Range::{AtLeast, Below1, NotNegative, Positive, Share},
+    },
+};
 
 /// The device that a name stands for.
 ///
@@ -58,38 +64,22 @@ fn threads(training: &Training) -> usize {
 /// Checks settings, and that the data fit the space and them.
 pub(crate) fn check(space: &Space, splits: &Splits, training: &Training) -> Result<()> {
     let t = training;
-    let (positive, least_0) = (|value: f64| value > 0.0, |value: f64| value >= 0.0);
-    let below_1 = |value: f64| (0.0..1.0).contains(&value);
-    let count = |value: usize| value as f64;
-    for (name, expected, found, good) in [
-        ("batch", "at least 2", count(t.batch), t.batch >= 2),
-        ("full_epochs", "more than 0", t.full_epochs, positive(t.full_epochs)),
-        ("shrink_epochs", "at least 0", t.shrink_epochs, least_0(t.shrink_epochs)),
-        ("full_learning_rate", "more than 0", t.full_learning_rate, positive(t.full_learning_rate)),
-        (
-            "shrink_learning_rate",
-            "more than 0",
-            t.shrink_learning_rate,
-            positive(t.shrink_learning_rate),
-        ),
-        ("warmup", "0 to 1", t.warmup, (0.0..=1.0).contains(&t.warmup)),
-        ("momentum", "0 to below 1", t.momentum, below_1(t.momentum)),
-        ("weight_decay", "at least 0", t.weight_decay, least_0(t.weight_decay)),
-        ("label_smoothing", "0 to below 1", t.label_smoothing, below_1(t.label_smoothing)),
-        ("dropout", "0 to below 1", t.dropout, below_1(t.dropout)),
-        ("distillation", "at least 0", t.distillation, least_0(t.distillation)),
-        (
-            "calibration_images",
-            "at least 2",
-            count(t.calibration_images),
-            t.calibration_images >= 2,
-        ),
-        ("checkpoint_steps", "at least 1", t.checkpoint_steps as f64, t.checkpoint_steps >= 1),
-    ] {
-        if !good {
-            return Err(Error::setting(&format!("[training] {name}"), expected, &found));
-        }
-    }
+    let ranges = [
+        ("batch", AtLeast(2), t.batch as f64),
+        ("full_epochs", Positive, t.full_epochs),
+        ("shrink_epochs", NotNegative, t.shrink_epochs),
+        ("full_learning_rate", Positive, t.full_learning_rate),
+        ("shrink_learning_rate", Positive, t.shrink_learning_rate),
+        ("warmup", Share, t.warmup),
+        ("momentum", Below1, t.momentum),
+        ("weight_decay", NotNegative, t.weight_decay),
+        ("label_smoothing", Below1, t.label_smoothing),
+        ("dropout", Below1, t.dropout),
+        ("distillation", NotNegative, t.distillation),
+        ("calibration_images", AtLeast(2), t.calibration_images as f64),
+        ("checkpoint_steps", AtLeast(1), t.checkpoint_steps as f64),
+    ];
+    range::check("training", &ranges)?;
     check_images(space, splits, training)
 }
 

@@ -2,72 +2,42 @@
 
 use netfit_search::job::{ChoiceLatency, Proxyless};
 
-use crate::{Error, Result};
-
-fn positive(x: f64) -> bool {
-    x > 0.0 && x.is_finite()
-}
+use crate::{
+    Error, Result,
+    range::{
+        self,
+        Range::{AtLeast, Below1, Between0And1, NotNegative, Positive, Share},
+    },
+};
 
 pub(super) fn check_options(options: &Proxyless) -> Result<()> {
     let o = options;
     let [beta1, beta2] = o.architecture_betas;
-    let least_0 = |x: f64| x >= 0.0 && x.is_finite();
-    let decay = |x: f64| (0.0..1.0).contains(&x);
-    for (name, expected, found, good) in [
-        ("[proxyless] warmup_epochs", "at least 0", o.warmup_epochs, least_0(o.warmup_epochs)),
-        ("[proxyless] rest_epochs", "at least 0", o.rest_epochs, least_0(o.rest_epochs)),
-        (
-            "[proxyless] epochs",
-            "more than `rest_epochs`",
-            o.epochs,
-            positive(o.epochs) && o.epochs > o.rest_epochs,
-        ),
-        ("[proxyless] interval", "at least 1", o.interval as f64, o.interval >= 1),
-        (
-            "[proxyless] warmup_learning_rate",
-            "more than 0",
-            o.warmup_learning_rate,
-            positive(o.warmup_learning_rate),
-        ),
-        ("[proxyless] learning_rate", "more than 0", o.learning_rate, positive(o.learning_rate)),
-        (
-            "[proxyless] architecture_learning_rate",
-            "more than 0",
-            o.architecture_learning_rate,
-            positive(o.architecture_learning_rate),
-        ),
-        ("[proxyless] architecture_betas", "0 to below 1", beta1, decay(beta1)),
-        ("[proxyless] architecture_betas", "0 to below 1", beta2, decay(beta2)),
-        (
-            "[proxyless] architecture_deviation",
-            "at least 0",
-            o.architecture_deviation,
-            least_0(o.architecture_deviation),
-        ),
-        (
-            "[proxyless] architecture_images",
-            "more than 0 and below 1",
-            o.architecture_images,
-            o.architecture_images > 0.0 && o.architecture_images < 1.0,
-        ),
-        ("[proxyless] lambda", "at least 0", o.lambda, least_0(o.lambda)),
-        ("[proxyless] eta", "more than 0", o.eta, positive(o.eta)),
-        ("[proxyless] damping", "at least 0", o.damping, least_0(o.damping)),
-        ("[proxyless] mul_scale", "more than 0", o.mul_scale, positive(o.mul_scale)),
-        ("[proxyless] mul_exponent", "at least 0", o.mul_exponent, least_0(o.mul_exponent)),
-        ("[proxyless] networks", "at least 2", o.networks as f64, o.networks >= 2),
-        (
-            "[proxyless] reward_exponent",
-            "at least 0",
-            o.reward_exponent,
-            least_0(o.reward_exponent),
-        ),
-        ("[proxyless] baseline", "0 to below 1", o.baseline, decay(o.baseline)),
-        ("[proxyless] slack", "0 to 1", o.slack, (0.0..=1.0).contains(&o.slack)),
-    ] {
-        if !good {
-            return Err(Error::setting(name, expected, &found));
-        }
+    let ranges = [
+        ("warmup_epochs", NotNegative, o.warmup_epochs),
+        ("rest_epochs", NotNegative, o.rest_epochs),
+        ("epochs", Positive, o.epochs),
+        ("interval", AtLeast(1), o.interval as f64),
+        ("warmup_learning_rate", Positive, o.warmup_learning_rate),
+        ("learning_rate", Positive, o.learning_rate),
+        ("architecture_learning_rate", Positive, o.architecture_learning_rate),
+        ("architecture_betas", Below1, beta1),
+        ("architecture_betas", Below1, beta2),
+        ("architecture_deviation", NotNegative, o.architecture_deviation),
+        ("architecture_images", Between0And1, o.architecture_images),
+        ("lambda", NotNegative, o.lambda),
+        ("eta", Positive, o.eta),
+        ("damping", NotNegative, o.damping),
+        ("mul_scale", Positive, o.mul_scale),
+        ("mul_exponent", NotNegative, o.mul_exponent),
+        ("networks", AtLeast(2), o.networks as f64),
+        ("reward_exponent", NotNegative, o.reward_exponent),
+        ("baseline", Below1, o.baseline),
+        ("slack", Share, o.slack),
+    ];
+    range::check("proxyless", &ranges)?;
+    if o.epochs <= o.rest_epochs {
+        return Err(Error::setting("[proxyless] epochs", "more than `rest_epochs`", &o.epochs));
     }
     Ok(())
 }
@@ -78,6 +48,7 @@ pub(super) fn check_latency(latency: &ChoiceLatency, sizes: &[usize]) -> Result<
     let least = |options: &Vec<f64>| options.iter().copied().fold(f64::INFINITY, f64::min);
     let fastest_s = latency.fixed_s + latency.options_s.iter().map(least).sum::<f64>();
     let target_s = latency.target_s;
+    let positive = |seconds: f64| seconds > 0.0 && seconds.is_finite();
     if counts == sizes && finite && positive(fastest_s) && positive(target_s) {
         // Sums in another order differ by rounding.
         if fastest_s <= target_s * (1.0 + 1e-12) {
