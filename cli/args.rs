@@ -41,7 +41,7 @@ pub(crate) enum Command {
     ///
     /// Once-for-All and MnasNet runs choose again where the network that they chose was measured over the budget, at most four
     /// times.
-    /// Exit status: 0 where the measured latency and all sizes are within their budgets, 2 where one is not, 1 on any error.
+    /// Exit status: 0 where all budgets hold, 2 where one does not, 1 on any error.
     Run(Run),
     /// What can be profiled here.
     Devices,

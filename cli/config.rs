@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     device::{DeviceKind, DeviceSpec},
+    limits::{Also, Limits},
     run::Method,
-    sizes::Sizes,
 };
 
 /// The percentiles that are measured on exported files.
@@ -47,6 +47,9 @@ pub(crate) struct Config {
     /// Everything random follows from it.
     #[serde(default)]
     pub(crate) seed: u64,
+    /// Latencies that must hold on other devices, too, by what their tables predict.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) also: Vec<Also>,
     /// The images.
     pub(crate) data: DataSpec,
     /// What the network will run on.
@@ -166,6 +169,9 @@ impl Config {
         }
         let data = config.data.path().to_path_buf();
         config.data = config.data.with_path(resolve(folder, &data));
+        for also in &mut config.also {
+            also.table = resolve(folder, &also.table);
+        }
         config.check().with_context(|| format!("configuration `{shown}`"))?;
         Ok(config)
     }
@@ -192,9 +198,10 @@ impl Config {
         (self.percentile > median()).then_some(self.percentile)
     }
 
-    /// How large the network may be.
-    pub(crate) fn sizes(&self) -> Sizes {
-        Sizes { max_parameters: self.max_parameters, max_bytes: self.max_bytes }
+    /// What must hold beside the latency.
+    pub(crate) fn limits(&self) -> Limits {
+        let Self { max_parameters, max_bytes, also, .. } = self;
+        Limits { max_parameters: *max_parameters, max_bytes: *max_bytes, also: also.clone() }
     }
 
     /// What would be noticed only after hours otherwise.
@@ -224,10 +231,10 @@ impl Config {
                 self.percentile
             );
         }
-        if self.method == Method::Proxyless && self.sizes() != Sizes::default() {
+        if self.method == Method::Proxyless && self.limits() != Limits::default() {
             bail!(
                 "method `proxyless` learns its network under a latency budget alone; hint: `ofa` and `mnasnet` keep to \
-                 `max_parameters` and `max_bytes`"
+                 `max_parameters`, `max_bytes` and `also`"
             );
         }
         self.device.spec()?;

@@ -7,13 +7,13 @@ mod commands;
 mod config;
 mod device;
 mod format;
+mod limits;
 mod output;
 mod plots;
 mod progress;
 mod report;
 mod run;
 mod runtime;
-mod sizes;
 mod table;
 
 use std::{io::Write as _, process::ExitCode};

@@ -149,11 +149,18 @@ fn runs_that_cannot_be_compared_are_refused_by_what_differs() {
     let message = fail(&Told { test_hash: Some("c d"), ..OFA }, "test");
     assert!(message.contains("were tested on different images; hint"), "{message}");
     let smaller = write(&place("smaller"), &Told { seed: 1, ..OFA });
-    let config = fs::read_to_string(place("smaller").join("netfit.toml")).unwrap();
-    fs::write(place("smaller").join("netfit.toml"), format!("max_bytes = 9\n{config}")).unwrap();
+    let path = place("smaller").join("result.json");
+    let mut result: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+    let bytes = json!({ "metric": "bytes", "max": 9 });
+    result["budgets"].as_array_mut().unwrap().push(bytes.clone());
+    fs::write(&path, result.to_string()).unwrap();
     let message = advice(&["compare", &first, &smaller]);
-    assert!(message.contains("different limits on parameters or bytes"), "{message}");
-    assert_eq!(output(&["compare", &smaller])["max_bytes"], 9);
+    let words = "had to keep to the latency, `";
+    assert!(
+        message.contains(words) && message.contains("the latency, at most 9 bytes; hint"),
+        "{message}"
+    );
+    assert_eq!(output(&["compare", &smaller])["budgets"][1], bytes);
     assert!(fail(&OFA, "twin").contains("with seed 0"));
     fs::remove_file(place("twin").join("result.json")).unwrap();
     assert!(advice(&["compare", text(&place("twin"))]).contains("not finished"));

@@ -210,6 +210,48 @@ fn a_search_keeps_to_its_sizes() {
 }
 
 #[test]
+fn a_search_keeps_to_its_latency_on_another_device() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, table, space) = table(&folder, &[95.0]);
+    let phone = folder.path().join("phone.json");
+    fs::copy(&path, &phone).unwrap();
+    let what = ["search", "--space", "nas-bench-macro", "--table", &path, "--accuracy", CSV];
+    let how = ["--budget", "100% of full", "--evaluations", "200"];
+    let searched = |also: &str| json(&[&what[..], &how[..], &["--also", also]].concat());
+    let refused = |also: &str| advice(&[&what[..], &how[..], &["--also", also]].concat());
+    let full = space.network(&space.largest());
+    for (suffix, percentile) in [("", 50.0), ("@95", 95.0)] {
+        let found = searched(&format!("{}=50% of full{suffix}", text(&phone)));
+        let budget = 0.5 * table.predict_percentile(&full, percentile).unwrap().median_s;
+        let there = &found["elsewhere"][0];
+        assert!((there["budget_s"].as_f64().unwrap() / budget - 1.0).abs() < 1e-9, "{found}");
+        let genotype = space.parse(found["best"]["genotype"].as_str().unwrap()).unwrap();
+        let network = space.network(&genotype);
+        let expected = table.predict_percentile(&network, percentile).unwrap();
+        assert!((there["latency_s"].as_f64().unwrap() / expected.median_s - 1.0).abs() < 1e-9);
+        assert!(
+            expected.high_s <= budget && there["latency_interval_s"][1].as_f64() <= Some(budget)
+        );
+        assert_eq!(found["also"][0]["percentile"], percentile);
+    }
+    let message = refused(&format!("{}=1ns", text(&phone)));
+    assert!(
+        message.contains("phone.json` of another device") && message.contains("within 1.00 ns")
+    );
+    // Another percentile of the same table, and nothing is written over one that is read.
+    let found = searched(&format!("{path}=50% of full@95"));
+    assert_eq!(found["also"][0]["table"], path.as_str());
+    let also = format!("{}=5ms", text(&phone));
+    let over = ["--also", &also, "--journal", text(&phone)];
+    assert!(advice(&[&what[..], &how[..], &over].concat()).contains("named for two files"));
+    let message = refused(&format!("{}=5ms@99", text(&phone)));
+    assert!(
+        message.contains("of another device") && message.contains("no percentile 99"),
+        "{message}"
+    );
+}
+
+#[test]
 fn a_search_keeps_to_its_percentile() {
     let folder = tempfile::tempdir().unwrap();
     let (path, table, space) = table(&folder, &[95.0]);

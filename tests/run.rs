@@ -2,7 +2,8 @@
 
 use std::{fs, path::Path};
 
-use netfit_spaces::Random;
+use netfit_profiler::{FakeDevice, ProfileOptions, profile};
+use netfit_spaces::{Random, Space};
 use serde_json::{Value, json};
 
 use crate::cli::{advice, configure, error, images, json as json_from, netfit, text};
@@ -33,8 +34,13 @@ fn a_run_ends_in_a_measured_model() {
     assert_eq!(code == Some(0), result["within_budget"] == true);
     assert_eq!(result["budgets"][1], json!({ "metric": "parameters", "max": most }));
     assert_eq!(result["budgets"][2]["metric"], "bytes");
+    let phone = &result["budgets"][3];
+    assert_eq!((&phone["metric"], &phone["elsewhere"]), (&"latency".into(), &true.into()));
     for name in ["chosen", "random_best", "random_equal_latency"] {
         assert!(result[name]["parameters"].as_u64().unwrap() <= most, "{name}");
+        let there = &result[name]["elsewhere"][0];
+        assert_eq!(there["device"], phone["device"]);
+        assert!(number(&there["latency_interval_s"][1]) <= number(&phone["seconds"]), "{name}");
     }
     assert!((number(&result["budgets"][0]["full_s"]) * 0.9 - budget).abs() < 1e-12);
     assert!(number(&chosen["latency_interval_s"][1]) <= budget);
@@ -99,8 +105,19 @@ fn with_sizes(folder: &Path) -> (String, u64) {
     let (least, most) = (parameters("smallest"), parameters("largest"));
     let most = least + (most - least) * 3 / 5;
     // Four bytes a parameter, and names: what binds are the parameters.
-    let lines = format!("seed = 5\nmax_parameters = {most}\nmax_bytes = {}", 4 * most + 60_000);
+    let also = format!("[[also]]\ntable = \"{}\"\nbudget = \"95% of full\"", elsewhere(folder));
+    let lines =
+        format!("seed = 5\nmax_parameters = {most}\nmax_bytes = {}\n{also}", 4 * most + 60_000);
     (configure(folder, "90% of full", &lines), most)
+}
+
+/// The latency table of the run's space on a device that is not here.
+fn elsewhere(folder: &Path) -> &'static str {
+    let space = Space::load(text(&folder.join("space.toml"))).unwrap();
+    let options = ProfileOptions { accept_noise: true, ..ProfileOptions::default() };
+    let table = profile(&space, &mut FakeDevice::new(1), &options, &mut |_| {}).unwrap();
+    table.save(&folder.join("phone.json")).unwrap();
+    "phone.json"
 }
 
 /// The page needs no other file, holds the run's numbers and pictures, and is the same when it is written anew.

@@ -6,13 +6,13 @@ use clap::Args;
 use netfit_search::job::Scratch;
 
 use super::TrainDevice;
-use crate::sizes::Sizes;
+use crate::limits::{Also, Limits};
 
 /// What `netfit compare --help` says of its JSON.
 const COMPARE_JSON: &str = "\
 With --json, accuracies, regrets and shares are fractions of 1; an estimate is
 {value, interval: [low, high]}, the interval null for a single seed.
-  space, source, budget_s, percentile, max_parameters and max_bytes where given, evaluations,
+  space, source, budget_s, percentile, max_parameters, max_bytes and also where given, evaluations,
   first_seed, seeds, level, resamples, near, seconds
   note           why there is no verdict (too few seeds, random search that gave up early), or null
   best_accuracy  the optimum where the truth is known, else the best that any search found
@@ -32,8 +32,8 @@ With --json, accuracies, regrets and shares are fractions of 1; an estimate is
     verdict      \"better than random\", \"worse than random\", \"no difference shown\" or null
     runs         {seed, genotype, accuracy, latency_s, latency_interval_s, evaluations, proposals,
                  ended, learnt}
-Of run folders: budget_s, percentile, max_parameters and max_bytes where given, test_images, note,
-  and methods, one object each: {method,
+Of run folders: budget_s, percentile, budgets (all of them), test_images, note, and methods, one
+  object each: {method,
   accuracy, latency_s, latency_gap, over_budget, random_equal_latency, random_search,
   relative_improvement, verdict, runs}; accuracies and latencies are those of the exported files,
   and runs of a method that differ in more than their seeds are methods of their own.
@@ -104,7 +104,7 @@ pub(crate) struct CompareSearch {
     /// profile with --percentiles.
     #[arg(long, default_value_t = 50.0)]
     pub(crate) percentile: f64,
-    // Not as [`Sizes`]: clap does not see that these options are given where a group of them holds another one.
+    // Not as [`Limits`]: clap does not see that these options are given where a group of them holds another one.
     /// Learned numbers that a network may have at most, for example 2500000.
     #[arg(long, value_name = "COUNT")]
     pub(crate) max_parameters: Option<u64>,
@@ -112,6 +112,10 @@ pub(crate) struct CompareSearch {
     /// bytes above the file for each node of the graph. Classes count as numbers.
     #[arg(long, value_name = "BYTES")]
     pub(crate) max_bytes: Option<u64>,
+    /// A latency that must hold on another device, too, by what its table of the same space predicts: for example
+    /// phone.json=5ms, or phone.json=8ms@95 for a percentile that the table has. May be given several times.
+    #[arg(long, value_name = "TABLE=BUDGET[@PERCENTILE]")]
+    pub(crate) also: Vec<Also>,
     /// What is compared, for example evolution,tunas,mnasnet:mnasnet-soft; after a colon stands the reward to learn from.
     /// Default: every strategy.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
@@ -128,8 +132,9 @@ pub(crate) struct CompareSearch {
 }
 
 impl CompareSearch {
-    /// How large networks may be.
-    pub(crate) fn sizes(&self) -> Sizes {
-        Sizes { max_parameters: self.max_parameters, max_bytes: self.max_bytes }
+    /// What must hold beside the latency.
+    pub(crate) fn limits(&self) -> Limits {
+        let Self { max_parameters, max_bytes, also, .. } = self;
+        Limits { max_parameters: *max_parameters, max_bytes: *max_bytes, also: also.clone() }
     }
 }

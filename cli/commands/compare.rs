@@ -10,7 +10,8 @@ use anyhow::{Result, bail};
 use netfit_latency_tables::{Estimate, LatencyTable};
 use netfit_predictors::{Accuracy, CsvAccuracy, Predictor, TableLatency};
 use netfit_search::{
-    Budget, CompareOptions, Comparison, ComparisonResult, Constraints, Outcome, SearchOptions,
+    Budget, CompareOptions, Comparison, ComparisonResult, Constraints, Others, Outcome,
+    SearchOptions,
 };
 use netfit_spaces::{Genotype, Space};
 use serde::Serialize;
@@ -18,10 +19,11 @@ use serde::Serialize;
 pub(crate) use self::runs::{MethodResult, RunsResult};
 use crate::{
     args::{Compare, CompareSearch},
-    format, output, plots,
+    format,
+    limits::Limits,
+    output, plots,
     progress::Progress,
     runtime::{self, check_apart, check_writable, source_file, space_file},
-    sizes::Sizes,
 };
 
 const COLUMNS: [&str; 9] = [
@@ -65,6 +67,7 @@ fn strategies(args: &CompareSearch, plot: Option<&Path>, as_json: bool) -> Resul
     let budget: Budget = args.budget.parse()?;
     let read = [Some(args.table.as_path()), source_file(&args.accuracy), space_file(&args.space)];
     check_apart([plot].into_iter().chain(read).flatten())?;
+    args.limits().refuse(plot)?;
     let table = LatencyTable::load(&args.table)?;
     let space = runtime::space(&args.space)?;
     table.check_space(&space)?;
@@ -72,7 +75,8 @@ fn strategies(args: &CompareSearch, plot: Option<&Path>, as_json: bool) -> Resul
     let full = table.predict_percentile(&space.network(&space.largest()), args.percentile)?;
     let (mut accuracy, known) = source(&args.accuracy, &space)?;
     let budget_s = budget.resolve(full.median_s)?;
-    let sizes = args.sizes().unlabelled(&space)?;
+    let limits = args.limits();
+    let others = limits.unlabelled(&space)?;
     let search =
         SearchOptions { evaluations: args.evaluations as usize, ..SearchOptions::default() };
     let mut options = CompareOptions {
@@ -87,7 +91,7 @@ fn strategies(args: &CompareSearch, plot: Option<&Path>, as_json: bool) -> Resul
     let comparison = Comparison {
         space: &space,
         accuracy: accuracy.as_mut(),
-        constraints: Constraints { latency: &latency, budget_s, sizes: &sizes },
+        constraints: Constraints { latency: &latency, budget_s, others: &others },
         known: known.as_deref(),
     };
     let mut progress = Progress::new();
@@ -98,9 +102,9 @@ fn strategies(args: &CompareSearch, plot: Option<&Path>, as_json: bool) -> Resul
     }
     if as_json {
         let (percentile, seconds) = (args.percentile, start.elapsed().as_secs_f64());
-        return output::json(&Shown { result: &result, percentile, limits: args.sizes(), seconds });
+        return output::json(&Shown { result: &result, percentile, limits, seconds });
     }
-    print(&result, args.percentile, args.sizes())
+    print(&result, args.percentile, &others)
 }
 
 /// What is printed as JSON.
@@ -111,7 +115,7 @@ struct Shown<'a> {
     /// What the latencies and the budget are.
     percentile: f64,
     #[serde(flatten)]
-    limits: Sizes,
+    limits: Limits,
     /// How long all of it took.
     seconds: f64,
 }
@@ -131,12 +135,12 @@ fn source(text: &str, space: &Space) -> Result<Source> {
     }
 }
 
-fn print(result: &ComparisonResult, percentile: f64, limits: Sizes) -> Result<()> {
+fn print(result: &ComparisonResult, percentile: f64, others: &Others) -> Result<()> {
     let rows: Vec<Vec<String>> =
         result.strategies.iter().map(|outcome| row(outcome, result.note)).collect();
     output::table(&COLUMNS, &rows)?;
     output::text(&format!(
-        "{}, seeds {} to {}, budget {}{}{limits}; ranges are {} % bootstrap intervals over seeds",
+        "{}, seeds {} to {}, budget {}{}{others}; ranges are {} % bootstrap intervals over seeds",
         result.space,
         result.first_seed,
         result.first_seed + (result.seeds as u64 - 1),

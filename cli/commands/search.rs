@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result, bail};
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::{Accuracy, CsvAccuracy, Predictor, TableLatency, Threads};
 use netfit_search::{
-    Budget, Constraints, Ended, Journal, Reward, ScratchAccuracy, Search as Loop, SearchOptions,
-    SearchResult, SizeConstraint, StrategyOptions, SupernetAccuracy, TorchProcess, strategy_with,
+    Budget, Constraints, Ended, Journal, Others, Reward, ScratchAccuracy, Search as Loop,
+    SearchOptions, SearchResult, StrategyOptions, SupernetAccuracy, TorchProcess, strategy_with,
 };
 use netfit_spaces::{Space, short_hash};
 use serde::Serialize;
@@ -18,11 +18,12 @@ use serde::Serialize;
 use crate::{
     args::Search,
     config::Config,
-    format, output, plots,
+    format,
+    limits::{Elsewhere, Limits, elsewhere},
+    output, plots,
     progress::Progress,
     run,
     runtime::{self, check_apart, check_writable, source_file, space_file, threads},
-    sizes::Sizes,
 };
 
 pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
@@ -34,6 +35,9 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
     check_apart(files.into_iter().chain(read).flatten())?;
     if let (Some(("supernet", run)), Some(plot)) = (args.accuracy.split_once(':'), &args.plot) {
         run::Folder::at(run.as_ref()).refuse(plot)?;
+    }
+    for output in [args.journal.as_deref(), args.plot.as_deref()] {
+        args.limits.refuse(output)?;
     }
     let table = LatencyTable::load(&args.table)?;
     let mut source = Source::open(args)?;
@@ -48,8 +52,8 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
     let goal = StrategyOptions { target_s: Some(budget_s), reward };
     let mut strategy = strategy_with(args.strategy.name(), &space, args.seed, &goal)?;
     let mut journal = args.journal.as_ref().map(|path| Journal::open(path, &space)).transpose()?;
-    let limits = source.limits(args.sizes);
-    let sizes = source.sizes(limits, &space)?;
+    let limits = source.limits(args.limits.clone());
+    let others = source.others(&limits, &space)?;
     let mut options = SearchOptions { evaluations: args.evaluations, ..SearchOptions::default() };
     if matches!(source, Source::Train(..)) {
         // Each network is minutes of work: the journal has it before the next one begins.
@@ -64,7 +68,7 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
         space: &space,
         strategy: strategy.as_mut(),
         accuracy: accuracy.as_mut(),
-        constraints: Constraints { latency: &latency, budget_s, sizes: &sizes },
+        constraints: Constraints { latency: &latency, budget_s, others: &others },
         journal: journal.as_mut(),
         threads: threads.clone(),
     };
@@ -74,10 +78,11 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
         plot(path, &result)?;
     }
     if as_json {
+        let elsewhere = elsewhere(&others, &result.best.genotype);
         let (result, percentile) = (&result, args.percentile);
-        return output::json(&Shown { result, percentile, limits });
+        return output::json(&Shown { result, percentile, limits, elsewhere });
     }
-    print(&result, args.percentile, limits)
+    print(&result, args.percentile, &others)
 }
 
 /// What is printed as JSON.
@@ -88,7 +93,10 @@ struct Shown<'a> {
     /// What the latencies and the budget are.
     percentile: f64,
     #[serde(flatten)]
-    limits: Sizes,
+    limits: Limits,
+    /// The best network's latency on other devices.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    elsewhere: Vec<Elsewhere>,
 }
 
 /// The space of a run, which `named` must name.
@@ -138,21 +146,21 @@ impl Source {
     }
 
     /// What was asked for, or else what a run was asked for.
-    fn limits(&self, asked: Sizes) -> Sizes {
+    fn limits(&self, asked: Limits) -> Limits {
         match self {
             Self::Csv(_) | Self::Predictor(_) => asked,
             Self::Supernet(setting, _) | Self::Train(setting, _) => {
-                asked.or(setting.config.sizes())
+                asked.or(setting.config.limits())
             }
         }
     }
 
-    /// How large networks may be; a run's models also hold its labels.
-    fn sizes(&self, sizes: Sizes, space: &Space) -> Result<Vec<SizeConstraint>> {
+    /// The same as constraints; a run's models also hold its labels.
+    fn others(&self, limits: &Limits, space: &Space) -> Result<Others> {
         match self {
-            Self::Csv(_) | Self::Predictor(_) => sizes.unlabelled(space),
+            Self::Csv(_) | Self::Predictor(_) => limits.unlabelled(space),
             Self::Supernet(setting, _) | Self::Train(setting, _) => {
-                sizes.constraints(space, &setting.model_info(&space.largest()))
+                limits.others(space, &setting.model_info(&space.largest()))
             }
         }
     }
@@ -254,7 +262,7 @@ fn plot(path: &std::path::Path, result: &SearchResult) -> Result<()> {
     plots::pareto(path, &[evaluated], &front, Some(point(&result.best)), result.budget_s)
 }
 
-fn print(result: &SearchResult, percentile: f64, limits: Sizes) -> Result<()> {
+fn print(result: &SearchResult, percentile: f64, others: &Others) -> Result<()> {
     let at = format::at(percentile);
     let rows: Vec<Vec<String>> = result
         .pareto
@@ -274,7 +282,7 @@ fn print(result: &SearchResult, percentile: f64, limits: Sizes) -> Result<()> {
         .collect();
     output::table(&["Pareto front", "accuracy", &format!("latency{at}"), "95 % interval"], &rows)?;
     output::text(&format!(
-        "best within {}{at}{limits}: {} at {}, {} ({} networks in {}, {:.0} a second)",
+        "best within {}{at}{others}: {} at {}, {} ({} networks in {}, {:.0} a second)",
         format::seconds(result.budget_s),
         result.best.genotype,
         format::percent(Some(result.best.accuracy)),
@@ -283,6 +291,13 @@ fn print(result: &SearchResult, percentile: f64, limits: Sizes) -> Result<()> {
         format::seconds(result.seconds),
         result.networks_per_second
     ))?;
+    for Elsewhere { device, budget_s, latency_s, .. } in elsewhere(others, &result.best.genotype) {
+        output::text(&format!(
+            "on {device}: {} predicted, within {}",
+            format::seconds(latency_s),
+            format::seconds(budget_s)
+        ))?;
+    }
     match result.ended {
         Ended::Evaluations => Ok(()),
         Ended::Exhausted => {

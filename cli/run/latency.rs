@@ -136,7 +136,7 @@ pub(crate) fn limit(
         bail!(
             "{found} networks found within {}{}, expected at least {need}; hint: raise what is too low",
             format::seconds(limit.seconds),
-            setting.config.sizes()
+            setting.others
         );
     }
     limit.save(setting)?;
@@ -174,7 +174,7 @@ fn within(
     budget_s: f64,
 ) -> netfit_search::Result<usize> {
     let (need, seed) = (need(setting), setting.config.seed);
-    let constraints = Constraints { latency, budget_s, sizes: &setting.sizes };
+    let constraints = Constraints { latency, budget_s, others: &setting.others };
     Ok(netfit_search::feasible(&setting.space, constraints, need, seed)?.len())
 }
 

@@ -14,7 +14,7 @@ use anyhow::{Result, anyhow, bail};
 use netfit_latency_tables::{Hygiene, LatencyTable};
 use netfit_search::Budget;
 
-pub(crate) use self::result::{Attempt, Candidate, RunResult};
+pub(crate) use self::result::{Attempt, BudgetResult, Candidate, RunResult};
 pub(crate) use self::{
     export::export,
     folder::Folder,
@@ -24,7 +24,7 @@ pub(crate) use self::{
 };
 use self::{
     methods::{Choice, Work, search_architecture},
-    result::{BudgetResult, FORMAT, LatencyBudget},
+    result::{FORMAT, LatencyBudget},
 };
 use crate::{args::Run, config::Config, format, output, plots, progress::Progress, report};
 
@@ -194,10 +194,22 @@ fn budgets(setting: &Setting, limit: &Limit) -> Vec<BudgetResult> {
         seconds: limit.seconds,
         requested: limit.requested.to_string(),
         full_s: limit.full_s,
+        elsewhere: false,
     };
+    let elsewhere = config.also.iter().zip(&setting.others.elsewhere).map(|(also, other)| {
+        BudgetResult::Latency(LatencyBudget {
+            device: other.device().to_owned(),
+            percentile: also.percentile,
+            seconds: other.budget_s(),
+            requested: also.budget.to_string(),
+            full_s: None,
+            elsewhere: true,
+        })
+    });
     let parameters = config.max_parameters.map(|max| BudgetResult::Parameters { max });
     let bytes = config.max_bytes.map(|max| BudgetResult::Bytes { max });
-    [Some(BudgetResult::Latency(latency)), parameters, bytes].into_iter().flatten().collect()
+    let here = [Some(BudgetResult::Latency(latency)), parameters, bytes].into_iter().flatten();
+    here.chain(elsewhere).collect()
 }
 
 /// Everything that was evaluated within the budget, by latency and accuracy on held-out images.

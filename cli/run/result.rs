@@ -1,6 +1,6 @@
 //! result.json: what a run found, measured on the exported files.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fmt, fs, path::Path};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use netfit_latency_tables::{Fingerprint, Hygiene, Validation, Verdict};
@@ -9,7 +9,7 @@ use netfit_spaces::{Genotype, MultiplyAdds, Network, Parameters};
 use serde::{Deserialize, Serialize};
 
 use super::{Folder, Method, methods::Protocols};
-use crate::{format, output, runtime::write_file};
+use crate::{format, limits::Elsewhere, output, runtime::write_file};
 
 /// The format version that this program writes.
 pub(crate) const FORMAT: u32 = 1;
@@ -78,7 +78,7 @@ impl Attempt {
     }
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "metric", rename_all = "kebab-case")]
 pub(crate) enum BudgetResult {
     Latency(LatencyBudget),
@@ -87,7 +87,7 @@ pub(crate) enum BudgetResult {
 }
 
 /// A latency that must hold, where it counts.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct LatencyBudget {
     pub(crate) device: String,
     pub(crate) percentile: f64,
@@ -95,12 +95,31 @@ pub(crate) struct LatencyBudget {
     /// As it was asked for.
     pub(crate) requested: String,
     pub(crate) full_s: Option<f64>,
+    /// On another device, where its table predicts it and nothing is measured.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) elsewhere: bool,
+}
+
+impl fmt::Display for BudgetResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Latency(LatencyBudget { seconds, device, .. }) => {
+                write!(f, "within {} on {device}", format::seconds(*seconds))
+            }
+            Self::Parameters { max } => write!(f, "at most {max} parameters"),
+            Self::Bytes { max } => write!(f, "at most {max} bytes"),
+        }
+    }
 }
 
 impl BudgetResult {
     /// Whether a network that was measured keeps to it.
     pub(crate) fn holds(&self, network: &Candidate) -> bool {
         match self {
+            Self::Latency(budget) if budget.elsewhere => {
+                let there = network.elsewhere.iter().find(|other| other.device == budget.device);
+                there.is_some_and(|other| other.latency_interval_s[1] <= budget.seconds)
+            }
             Self::Latency(budget) => {
                 network.latency_measured_s.is_some_and(|measured| measured <= budget.seconds)
             }
@@ -127,6 +146,9 @@ pub(crate) struct Candidate {
     /// The batch over the measured median.
     #[serde(default)]
     pub(crate) images_per_second: Option<f64>,
+    /// Latencies that are predicted for other devices with a budget.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) elsewhere: Vec<Elsewhere>,
     /// The measured latency at the speed that the reference network had when the table was made.
     pub(crate) latency_measured_normalised_s: Option<f64>,
     pub(crate) accuracy_predicted: Option<f64>,
@@ -167,6 +189,7 @@ impl Candidate {
             latency_measured_s: None,
             latency_mad_s: None,
             images_per_second: None,
+            elsewhere: Vec::new(),
             latency_measured_normalised_s: None,
             accuracy_predicted: None,
             accuracy_supernet: None,
@@ -250,25 +273,27 @@ impl RunResult {
             format::at(*percentile),
             format::seconds(*seconds),
             format::percentile(*percentile),
-            self.sizes()
+            self.others()
         ))
     }
 
-    /// What was counted of the chosen network, where that has a budget.
-    fn sizes(&self) -> String {
-        let size = |budget: &BudgetResult| {
-            let (found, max, unit) = match budget {
-                BudgetResult::Latency(_) => return String::new(),
-                BudgetResult::Parameters { max } => {
-                    (Some(self.chosen.parameters.0), max, "parameters")
+    /// What is known of the chosen network beside its latency, where that has a budget.
+    fn others(&self) -> String {
+        let chosen = &self.chosen;
+        let told = |budget: &BudgetResult| {
+            let found = match budget {
+                BudgetResult::Latency(latency) if !latency.elsewhere => return String::new(),
+                BudgetResult::Latency(LatencyBudget { device, .. }) => {
+                    let there = chosen.elsewhere.iter().find(|other| other.device == *device);
+                    there.map(|other| format!("{} predicted", format::seconds(other.latency_s)))
                 }
-                BudgetResult::Bytes { max } => (self.chosen.model_bytes, max, "bytes"),
+                BudgetResult::Parameters { .. } => Some(chosen.parameters.0.to_string()),
+                BudgetResult::Bytes { .. } => chosen.model_bytes.map(|bytes| bytes.to_string()),
             };
-            let found = found.map_or_else(|| "-".to_owned(), |found| found.to_string());
-            let over = if budget.holds(&self.chosen) { "" } else { " (OVER)" };
-            format!(", {found} of at most {max} {unit}{over}")
+            let over = if budget.holds(chosen) { "" } else { ", OVER" };
+            format!("; {} ({budget}{over})", found.unwrap_or_else(|| "-".to_owned()))
         };
-        self.budgets.iter().map(size).collect()
+        self.budgets.iter().map(told).collect()
     }
 
     /// The four networks side by side, and the verdict.

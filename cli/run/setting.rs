@@ -9,7 +9,7 @@ use netfit_latency_tables::LatencyTable;
 use netfit_predictors::TableLatency;
 use netfit_profiler::{Device, ProfileOptions, Protocol};
 use netfit_search::{
-    SizeConstraint, TorchProcess,
+    Others, TorchProcess,
     job::{Open, Scratch},
 };
 use netfit_spaces::{Genotype, Space};
@@ -23,8 +23,8 @@ pub(crate) struct Setting {
     pub(crate) images: Splits,
     pub(crate) space: Space,
     pub(crate) folder: Folder,
-    /// How large its networks may be.
-    pub(crate) sizes: Vec<SizeConstraint>,
+    /// Of a run that works: what its networks keep to beside the latency.
+    pub(crate) others: Others,
     /// Of a run that goes on: nobody else works in its folder.
     lock: Option<File>,
 }
@@ -36,6 +36,7 @@ impl Setting {
         folder.check(&config)?;
         runtime::check_writable(&folder.config())?;
         let mut setting = Self::new(config, folder)?;
+        setting.others = setting.load_others()?;
         setting.config.method.check(&setting.config, &mut setting.torch()?)?;
         setting.folder.begin(&setting.config)?;
         setting.lock = Some(setting.folder.lock()?);
@@ -77,10 +78,13 @@ impl Setting {
                 space.inputs().len()
             );
         }
-        let mut setting = Self { config, images, space, folder, sizes: Vec::new(), lock: None };
-        let info = setting.model_info(&setting.space.largest());
-        setting.sizes = setting.config.sizes().constraints(&setting.space, &info)?;
-        Ok(setting)
+        Ok(Self { config, images, space, folder, others: Others::default(), lock: None })
+    }
+
+    /// What its networks keep to beside the latency.
+    pub(crate) fn load_others(&self) -> Result<Others> {
+        let info = self.model_info(&self.space.largest());
+        self.config.limits().others(&self.space, &info)
     }
 
     /// What a model of this setting says about itself: labels, normalisation, the network, and how its images were

@@ -1,9 +1,11 @@
-//! What a network has to keep to: a latency, and what can be counted.
+//! What a network has to keep to: a latency, what can be counted, latencies on other devices.
 
-use netfit_predictors::{BlockSums, Latency, LatencyModel};
+use std::fmt;
+
+use netfit_predictors::{BlockSums, Latency, LatencyModel, TableLatency};
 use netfit_spaces::{Block, Genotype, Space};
 
-use crate::{Error, Result};
+use crate::{Duration, Error, Result};
 
 /// Hard constraints of a search, all of which hold for every network that it scores.
 #[derive(Clone, Copy)]
@@ -12,9 +14,20 @@ pub struct Constraints<'a> {
     pub latency: &'a dyn LatencyModel,
     /// Latency that the upper end of a prediction's interval must keep to; infinite: none.
     pub budget_s: f64,
-    /// What can be counted, each with the most that a network may have.
-    pub sizes: &'a [SizeConstraint],
+    /// What else must hold.
+    pub others: &'a Others,
 }
+
+/// Hard constraints beside the latency that a search is about.
+#[derive(Clone, Debug, Default)]
+pub struct Others {
+    /// What can be counted, each with the most that a network may have.
+    pub sizes: Vec<SizeConstraint>,
+    /// Latencies on other devices.
+    pub elsewhere: Vec<LatencyConstraint>,
+}
+
+static NONE: Others = Others { sizes: Vec::new(), elsewhere: Vec::new() };
 
 /// A count of networks, as of parameters, that is the sum of their blocks' counts, and the most that it may be.
 #[derive(Clone, Debug)]
@@ -27,52 +40,115 @@ pub struct SizeConstraint {
     smallest: Genotype,
 }
 
+/// A latency on another device: the upper end of the interval that its table predicts keeps to a budget.
+#[derive(Clone, Debug)]
+pub struct LatencyConstraint {
+    device: String,
+    latency: TableLatency,
+    budget_s: f64,
+    fastest: Genotype,
+}
+
 impl<'a> Constraints<'a> {
-    /// A latency, and nothing that is counted.
+    /// A latency, and nothing else.
     pub fn new(latency: &'a dyn LatencyModel, budget_s: f64) -> Self {
-        Self { latency, budget_s, sizes: &[] }
+        Self { latency, budget_s, others: &NONE }
     }
 
     /// The predicted latency of a genotype that keeps to all of them.
     pub fn within(&self, genotype: &Genotype) -> Option<Latency> {
         let latency = self.latency.latency(genotype);
-        let fits = latency.high_s <= self.budget_s && self.small_enough(genotype);
+        let fits = latency.high_s <= self.budget_s && self.others.hold(genotype);
         fits.then_some(latency)
     }
 
-    fn small_enough(&self, genotype: &Genotype) -> bool {
-        self.sizes.iter().all(|size| size.of(genotype) <= size.most)
-    }
-
-    /// A network to start from that keeps to all of them: the fastest of the space, or else the smallest of some count;
-    /// none where these do not, though others may.
+    /// A network to start from that keeps to all of them: the fastest of the space, or else the one that keeps best to some
+    /// other constraint; none where these do not, though others may.
     ///
     /// # Errors
     /// A budget below the fastest network of the space.
     pub(crate) fn start(&self, space: &Space) -> Result<Option<Genotype>> {
-        let (fastest, latency) = self.latency.fastest();
-        if latency.high_s > self.budget_s {
-            return Err(Error::Impossible {
-                space: space.name().to_owned(),
-                budget_s: self.budget_s,
-                genotype: fastest.to_string(),
-                fastest_s: latency.median_s,
-                fastest_high_s: latency.high_s,
-            });
-        }
-        let smallest = self.sizes.iter().map(|size| size.smallest.clone());
-        let mut least = std::iter::once(fastest).chain(smallest);
+        let fastest = fastest(space, self.latency, self.budget_s)?;
+        let mut least = std::iter::once(fastest).chain(self.others.least());
         Ok(least.find(|genotype| self.within(genotype).is_some()))
     }
 
     /// Nothing was found that keeps to all of them at once.
     pub(crate) fn unmet(&self, space: &Space) -> Error {
-        let size = |size: &SizeConstraint| format!(", at most {} {}", size.most, size.unit);
-        Error::Unmet {
-            space: space.name().to_owned(),
-            budget_s: self.budget_s,
-            sizes: self.sizes.iter().map(size).collect(),
+        let others = self.others.to_string();
+        Error::Unmet { space: space.name().to_owned(), budget_s: self.budget_s, others }
+    }
+}
+
+impl Others {
+    fn hold(&self, genotype: &Genotype) -> bool {
+        self.sizes.iter().all(|size| size.of(genotype) <= size.most)
+            && self.elsewhere.iter().all(|other| other.predict(genotype).high_s <= other.budget_s)
+    }
+
+    /// The network of each that keeps to it best.
+    fn least(&self) -> impl Iterator<Item = Genotype> {
+        let smallest = self.sizes.iter().map(|size| size.smallest.clone());
+        smallest.chain(self.elsewhere.iter().map(|other| other.fastest.clone()))
+    }
+}
+
+impl fmt::Display for Others {
+    /// What follows a latency, or nothing.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for SizeConstraint { most, unit, .. } in &self.sizes {
+            write!(f, ", at most {most} {unit}")?;
         }
+        for LatencyConstraint { budget_s, device, .. } in &self.elsewhere {
+            write!(f, ", within {} on {device}", Duration(*budget_s))?;
+        }
+        Ok(())
+    }
+}
+
+/// The fastest network of the space, if it keeps to the budget.
+fn fastest(space: &Space, latency: &dyn LatencyModel, budget_s: f64) -> Result<Genotype> {
+    let (genotype, fastest) = latency.fastest();
+    if fastest.high_s <= budget_s {
+        return Ok(genotype);
+    }
+    Err(Error::Impossible {
+        space: space.name().to_owned(),
+        budget_s,
+        genotype: genotype.to_string(),
+        fastest_s: fastest.median_s,
+        fastest_high_s: fastest.high_s,
+    })
+}
+
+impl LatencyConstraint {
+    /// A budget on the `device` (in words) that `latency` predicts.
+    ///
+    /// # Errors
+    /// A budget below the fastest network of the space.
+    pub fn new(
+        space: &Space,
+        device: String,
+        latency: TableLatency,
+        budget_s: f64,
+    ) -> Result<Self> {
+        let fastest = fastest(space, &latency, budget_s)?;
+        Ok(Self { device, latency, budget_s, fastest })
+    }
+
+    /// The device, in words.
+    pub fn device(&self) -> &str {
+        &self.device
+    }
+
+    /// Latency that the upper end of a prediction's interval must keep to.
+    pub fn budget_s(&self) -> f64 {
+        self.budget_s
+    }
+
+    /// A network's latency there.
+    pub fn predict(&self, genotype: &Genotype) -> Latency {
+        self.latency.latency(genotype)
     }
 }
 
@@ -161,14 +237,14 @@ mod tests {
     fn networks_keep_to_the_latency_and_to_every_count() {
         let space = Space::preset("ofa-28").unwrap();
         let parameters = |most| SizeConstraint::parameters(&space, most).unwrap();
+        let at_most = |most| Others { sizes: vec![parameters(most)], ..Others::default() };
         let (small, large) = (space.smallest(), space.largest());
         let count = |genotype| parameters(u64::MAX).of(genotype);
         let (least, most) = (count(&small), count(&large));
         let latency = Backwards(parameters(most));
         let seconds = |count: u64| 1.0 / count as f64;
         let start = |budget_s, most| {
-            let sizes = [parameters(most)];
-            Constraints { latency: &latency, budget_s, sizes: &sizes }.start(&space)
+            Constraints { latency: &latency, budget_s, others: &at_most(most) }.start(&space)
         };
         assert_eq!(start(seconds(most), most).unwrap(), Some(large.clone()));
         assert_eq!(start(seconds(least), least).unwrap(), Some(small.clone()));
@@ -182,8 +258,8 @@ mod tests {
         assert!(message.contains(&words) && message.contains("hint"), "{message}");
         assert!(start(0.5 * seconds(most), most).unwrap_err().to_string().contains("the fastest"));
 
-        let sizes = [parameters(most - 1)];
-        let both = Constraints { latency: &latency, budget_s: seconds(least), sizes: &sizes };
+        let others = at_most(most - 1);
+        let both = Constraints { latency: &latency, budget_s: seconds(least), others: &others };
         assert!(both.within(&small).is_some() && both.within(&large).is_none());
         let both = Constraints { budget_s: 0.9 * seconds(least), ..both };
         assert!(both.within(&small).is_none());
@@ -209,10 +285,11 @@ mod tests {
         let count = |genotype: &Genotype| space.network(genotype).parameters().0;
         let (least, all) = (count(&space.smallest()), count(&space.largest()));
         let most = least + (all - least) / 3;
-        let sizes = [SizeConstraint::parameters(&space, most).unwrap()];
+        let sizes = vec![SizeConstraint::parameters(&space, most).unwrap()];
+        let others = Others { sizes, ..Others::default() };
         let latency = Backwards(SizeConstraint::parameters(&space, all).unwrap());
         let budget_s = 1.0 / (least as f64);
-        let constraints = Constraints { latency: &latency, budget_s, sizes: &sizes };
+        let constraints = Constraints { latency: &latency, budget_s, others: &others };
         let bounds = SearchOptions { evaluations: 200, ..SearchOptions::default() };
         for name in STRATEGIES {
             let mut strategy = strategy(name, &space, 0).unwrap();

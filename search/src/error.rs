@@ -68,7 +68,7 @@ pub enum Error {
     },
     /// No network that keeps to all constraints was found, though each can be kept to.
     #[error(
-        "no network of space `{space}` was found within {}{sizes}, though some keep to each; hint: relax one of them",
+        "no network of space `{space}` was found within {}{others}, though some keep to each; hint: relax one of them",
         Duration(*.budget_s)
     )]
     Unmet {
@@ -77,7 +77,7 @@ pub enum Error {
         /// The latency budget.
         budget_s: f64,
         /// The others, in words.
-        sizes: String,
+        others: String,
     },
     /// A strategy that does not exist.
     #[error("unknown strategy `{name}`; hint: strategies are {}", known.join(", "))]

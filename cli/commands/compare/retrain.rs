@@ -99,15 +99,15 @@ fn sample(
     journal: &Journal,
     count: usize,
 ) -> Result<Vec<(Genotype, f64)>> {
-    let (config, limit) = (&setting.config, Limit::load(setting)?);
-    let drawn = limit.map_or_else(
-        || Ok(Vec::new()),
-        |limit| {
-            let (budget_s, sizes) = (limit.seconds, &setting.sizes[..]);
-            let constraints = Constraints { latency, budget_s, sizes };
-            feasible(&setting.space, constraints, config.search.samples, config.seed)
-        },
-    )?;
+    let config = &setting.config;
+    let drawn = match Limit::load(setting)? {
+        None => Vec::new(),
+        Some(limit) => {
+            let (budget_s, others) = (limit.seconds, &setting.load_others()?);
+            let constraints = Constraints { latency, budget_s, others };
+            feasible(&setting.space, constraints, config.search.samples, config.seed)?
+        }
+    };
     let accuracy = |genotype: &Genotype| journal.known(SupernetAccuracy::SOURCE, genotype);
     let mut known: Vec<(Genotype, f64)> = drawn
         .into_iter()

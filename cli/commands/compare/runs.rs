@@ -10,8 +10,7 @@ use serde::Serialize;
 use crate::{
     config::Config,
     format, output, plots,
-    run::{Candidate, Folder, RunResult},
-    sizes::Sizes,
+    run::{BudgetResult, Candidate, Folder, RunResult},
 };
 
 /// Budgets that differ by more than this share are different ones.
@@ -35,8 +34,8 @@ pub(crate) struct RunsResult {
     pub(crate) budget_s: f64,
     /// Of single calls; 50 is the median.
     pub(crate) percentile: f64,
-    #[serde(flatten)]
-    limits: Sizes,
+    /// All that had to hold.
+    budgets: Vec<BudgetResult>,
     pub(crate) test_images: usize,
     pub(crate) methods: Vec<MethodResult>,
     /// What forbids a conclusion.
@@ -103,6 +102,11 @@ impl Loaded {
         Ok((budget.seconds, budget.percentile))
     }
 
+    /// What had to hold beside the latency.
+    fn others(&self) -> &[BudgetResult] {
+        self.result.budgets.get(1..).unwrap_or_default()
+    }
+
     /// What it was asked for, without what runs of one method may differ in.
     fn asked(&self) -> Config {
         Config {
@@ -114,6 +118,12 @@ impl Loaded {
             ..self.config.clone()
         }
     }
+}
+
+/// What follows a latency, or nothing.
+fn words(others: &[BudgetResult]) -> String {
+    let word = |budget: &BudgetResult| format!(", {budget}");
+    others.iter().map(word).collect()
 }
 
 fn load(path: &Path) -> Result<Loaded> {
@@ -148,10 +158,13 @@ fn check(first: &Loaded, other: &Loaded) -> Result<()> {
             a * 1e6
         );
     }
-    if first.config.sizes() != other.config.sizes() {
+    let (a, b) = (first.others(), other.others());
+    if a != b {
         bail!(
-            "`{ours}` and `{theirs}` had different limits on parameters or bytes; hint: see `max_parameters` and \
-             `max_bytes` in their netfit.toml"
+            "`{ours}` had to keep to the latency{}, `{theirs}` to the latency{}; hint: see `max_parameters`, `max_bytes` \
+             and `also` in their netfit.toml",
+            words(a),
+            words(b)
         );
     }
     let data = |run: &Loaded| run.config.data.clone().with_path("");
@@ -202,7 +215,7 @@ fn beside(runs: &[Loaded]) -> Result<RunsResult> {
     Ok(RunsResult {
         budget_s,
         percentile,
-        limits: first.config.sizes(),
+        budgets: first.result.budgets.clone(),
         test_images: first.result.test_images,
         methods: methods.collect::<Result<_>>()?,
         note: if over {
@@ -290,7 +303,7 @@ fn print(result: &RunsResult) -> Result<()> {
         "budget {}{}{}; accuracies of the exported files on {} test images: of two such, differences below about {:.2} points mean nothing",
         format::seconds(result.budget_s),
         format::at(result.percentile),
-        result.limits,
+        words(result.budgets.get(1..).unwrap_or_default()),
         result.test_images,
         100.0 * chance(result)
     ))?;

@@ -65,7 +65,7 @@ impl Networks<'_, '_> {
             space,
             strategy: strategy.as_mut(),
             accuracy: &mut accuracy,
-            constraints: Constraints { latency, budget_s, sizes: &setting.sizes },
+            constraints: Constraints { latency, budget_s, others: &setting.others },
             journal: Some(journal),
             threads: Threads::default(),
         };

@@ -17,7 +17,7 @@ use netfit_spaces::Genotype;
 use serde::{Deserialize, Serialize};
 
 use super::{Clock, Limit, Setting, result::Candidate};
-use crate::{config::Config, progress::Progress};
+use crate::{config::Config, limits::elsewhere, progress::Progress};
 
 /// Random networks among which one of equal latency is sought.
 const DRAWS: usize = 2000;
@@ -139,7 +139,10 @@ impl Work<'_> {
     fn candidate(&self, genotype: &Genotype) -> Result<Candidate> {
         let network = self.setting.space.network(genotype);
         let latency = self.table.predict_percentile(&network, self.setting.config.percentile)?;
-        Ok(Candidate::new(genotype.clone(), &network, latency))
+        Ok(Candidate {
+            elsewhere: elsewhere(&self.setting.others, genotype),
+            ..Candidate::new(genotype.clone(), &network, latency)
+        })
     }
 
     /// Latencies at the configuration's percentile.

@@ -39,7 +39,7 @@ impl<'a, 'b> Networks<'a, 'b> {
     /// What the run's networks keep to.
     pub(super) fn constraints(&self) -> Constraints<'_> {
         let Work { setting, limit, .. } = &*self.work;
-        Constraints { latency: &self.latency, budget_s: limit.seconds, sizes: &setting.sizes }
+        Constraints { latency: &self.latency, budget_s: limit.seconds, others: &setting.others }
     }
 
     /// How they were trained; `proxied`: some of them by the proxy task.
