@@ -15,13 +15,13 @@ use netfit_spaces::Space;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    budgets::{Also, MEDIAN, SideBudgets},
     device::{DeviceKind, DeviceSpec},
-    limits::{Also, Limits},
     run::Method,
 };
 
 /// The percentiles that are measured on exported files.
-const PERCENTILES: [f64; 3] = [50.0, 95.0, 99.0];
+const PERCENTILES: [f64; 3] = [MEDIAN, 95.0, 99.0];
 const COMPLETE: &str = "examples/fashion-mnist.toml is a complete one";
 
 /// A run: space, data, device and budget; everything else has a default.
@@ -144,7 +144,7 @@ impl Default for SearchConfig {
 }
 
 fn median() -> f64 {
-    PERCENTILES[0]
+    MEDIAN
 }
 
 impl Config {
@@ -170,7 +170,10 @@ impl Config {
         let data = config.data.path().to_path_buf();
         config.data = config.data.with_path(resolve(folder, &data));
         for also in &mut config.also {
-            also.table = resolve(folder, &also.table);
+            let found = resolve(folder, &also.table);
+            // A run goes on without it, which keeps its own: its name is still the same.
+            let gone = || Some(folder.canonicalize().ok()?.join(&found));
+            also.table = if found.exists() { found } else { gone().unwrap_or(found) };
         }
         config.check().with_context(|| format!("configuration `{shown}`"))?;
         Ok(config)
@@ -195,13 +198,13 @@ impl Config {
 
     /// The percentile, where it is not the median.
     pub(crate) fn tail(&self) -> Option<f64> {
-        (self.percentile > median()).then_some(self.percentile)
+        (self.percentile > MEDIAN).then_some(self.percentile)
     }
 
     /// What must hold beside the latency.
-    pub(crate) fn limits(&self) -> Limits {
+    pub(crate) fn side_budgets(&self) -> SideBudgets {
         let Self { max_parameters, max_bytes, also, .. } = self;
-        Limits { max_parameters: *max_parameters, max_bytes: *max_bytes, also: also.clone() }
+        SideBudgets { max_parameters: *max_parameters, max_bytes: *max_bytes, also: also.clone() }
     }
 
     /// What would be noticed only after hours otherwise.
@@ -231,7 +234,7 @@ impl Config {
                 self.percentile
             );
         }
-        if self.method == Method::Proxyless && self.limits() != Limits::default() {
+        if self.method == Method::Proxyless && self.side_budgets() != SideBudgets::default() {
             bail!(
                 "method `proxyless` learns its network under a latency budget alone; hint: `ofa` and `mnasnet` keep to \
                  `max_parameters`, `max_bytes` and `also`"
@@ -239,6 +242,7 @@ impl Config {
         }
         self.device.spec()?;
         self.budget.parse::<Budget>()?;
+        self.also.iter().try_for_each(Also::check)?;
         self.check_training()?;
         let ScratchConfig { epochs, proxy_epochs, learning_rate } = self.scratch;
         for (name, value) in

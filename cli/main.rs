@@ -3,11 +3,11 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod args;
+mod budgets;
 mod commands;
 mod config;
 mod device;
 mod format;
-mod limits;
 mod output;
 mod plots;
 mod progress;

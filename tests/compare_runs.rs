@@ -161,6 +161,32 @@ fn runs_that_cannot_be_compared_are_refused_by_what_differs() {
         "{message}"
     );
     assert_eq!(output(&["compare", &smaller])["budgets"][1], bytes);
+    // The same limits in another order, asked for in another way.
+    let there = |seconds: f64, requested: &str| {
+        json!({
+            "metric": "latency", "device": "phone", "percentile": 50.0, "seconds": seconds, "requested": requested,
+            "full_s": null, "predicted": true,
+        })
+    };
+    let beside = |seed, more: [Value; 2]| {
+        let run = write(&place(&format!("beside{seed}")), &Told { seed, ..OFA });
+        let path = Path::new(&run).join("result.json");
+        let mut result: Value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+        result["budgets"].as_array_mut().unwrap().extend(more);
+        fs::write(&path, result.to_string()).unwrap();
+        run
+    };
+    let runs = [
+        beside(0, [bytes.clone(), there(5e-3, "5ms")]),
+        beside(1, [there(5.001e-3, "50% of full"), bytes.clone()]),
+        beside(2, [there(6e-3, "6ms"), bytes]),
+    ];
+    assert_eq!(output(&["compare", &runs[0], &runs[1]])["methods"].as_array().unwrap().len(), 1);
+    let message = advice(&["compare", &runs[0], &runs[2]]);
+    assert!(
+        message.contains("within 5.00 ms on phone") && message.contains("within 6.00 ms"),
+        "{message}"
+    );
     assert!(fail(&OFA, "twin").contains("with seed 0"));
     fs::remove_file(place("twin").join("result.json")).unwrap();
     assert!(advice(&["compare", text(&place("twin"))]).contains("not finished"));

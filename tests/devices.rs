@@ -209,42 +209,63 @@ fn a_search_keeps_to_its_sizes() {
     assert!(refused(&["--max-bytes", "9"]).contains("with at most 9 bytes"));
 }
 
+/// A table of the same space on a device where each kernel costs most.
+fn phone(folder: &TempDir, space: &Space) -> (String, LatencyTable) {
+    let mut device = FakeDevice::new(2);
+    (device.kernel_s, device.noise) = (5e-5, 0.1);
+    let percentiles = vec![95.0];
+    let options = ProfileOptions { accept_noise: true, percentiles, ..ProfileOptions::default() };
+    let table = profile(space, &mut device, &options, &mut |_| {}).unwrap();
+    let path = folder.path().join("phone.json");
+    table.save(&path).unwrap();
+    (text(&path).to_owned(), table)
+}
+
 #[test]
 fn a_search_keeps_to_its_latency_on_another_device() {
     let folder = tempfile::tempdir().unwrap();
-    let (path, table, space) = table(&folder, &[95.0]);
-    let phone = folder.path().join("phone.json");
-    fs::copy(&path, &phone).unwrap();
+    let (path, _, space) = table(&folder, &[95.0]);
+    let (phone, there) = phone(&folder, &space);
     let what = ["search", "--space", "nas-bench-macro", "--table", &path, "--accuracy", CSV];
     let how = ["--budget", "100% of full", "--evaluations", "200"];
     let searched = |also: &str| json(&[&what[..], &how[..], &["--also", also]].concat());
     let refused = |also: &str| advice(&[&what[..], &how[..], &["--also", also]].concat());
     let full = space.network(&space.largest());
     for (suffix, percentile) in [("", 50.0), ("@95", 95.0)] {
-        let found = searched(&format!("{}=50% of full{suffix}", text(&phone)));
-        let budget = 0.5 * table.predict_percentile(&full, percentile).unwrap().median_s;
-        let there = &found["elsewhere"][0];
-        assert!((there["budget_s"].as_f64().unwrap() / budget - 1.0).abs() < 1e-9, "{found}");
-        let genotype = space.parse(found["best"]["genotype"].as_str().unwrap()).unwrap();
-        let network = space.network(&genotype);
-        let expected = table.predict_percentile(&network, percentile).unwrap();
-        assert!((there["latency_s"].as_f64().unwrap() / expected.median_s - 1.0).abs() < 1e-9);
-        assert!(
-            expected.high_s <= budget && there["latency_interval_s"][1].as_f64() <= Some(budget)
+        let found = searched(&format!("{phone}=50% of full{suffix}"));
+        let full_s = there.predict_percentile(&full, percentile).unwrap().median_s;
+        let budget = &found["budgets"][1];
+        let seconds = budget["seconds"].as_f64().unwrap();
+        assert!((seconds / (0.5 * full_s) - 1.0).abs() < 1e-9, "{found}");
+        assert_eq!(
+            (&budget["predicted"], &budget["percentile"]),
+            (&true.into(), &percentile.into())
         );
-        assert_eq!(found["also"][0]["percentile"], percentile);
+        assert!(found["budgets"][0]["predicted"].is_null());
+        let networks = found["pareto"].as_array().unwrap();
+        let told = found["elsewhere"]["pareto"].as_array().unwrap();
+        assert_eq!(networks.len(), told.len());
+        let best = (&found["best"], &found["elsewhere"]["best"]);
+        for (network, told) in networks.iter().zip(told).chain([best]) {
+            let genotype = space.parse(network["genotype"].as_str().unwrap()).unwrap();
+            let network = space.network(&genotype);
+            let expected = there.predict_percentile(&network, percentile).unwrap();
+            let shown = told[0]["latency_s"].as_f64().unwrap();
+            assert!((shown / expected.median_s - 1.0).abs() < 1e-9, "{told}");
+            assert!(expected.high_s <= seconds, "{told}");
+        }
     }
-    let message = refused(&format!("{}=1ns", text(&phone)));
+    // Another percentile of the same table, and nothing is written over one that is read.
+    let found = searched(&format!("{path}=50% of full@95"));
+    assert_eq!(found["budgets"][1]["requested"], "50% of full");
+    let also = format!("{phone}=5ms");
+    let over = ["--also", &also, "--journal", &phone];
+    assert!(advice(&[&what[..], &how[..], &over].concat()).contains("named for two files"));
+    let message = refused(&format!("{phone}=1ns"));
     assert!(
         message.contains("phone.json` of another device") && message.contains("within 1.00 ns")
     );
-    // Another percentile of the same table, and nothing is written over one that is read.
-    let found = searched(&format!("{path}=50% of full@95"));
-    assert_eq!(found["also"][0]["table"], path.as_str());
-    let also = format!("{}=5ms", text(&phone));
-    let over = ["--also", &also, "--journal", text(&phone)];
-    assert!(advice(&[&what[..], &how[..], &over].concat()).contains("named for two files"));
-    let message = refused(&format!("{}=5ms@99", text(&phone)));
+    let message = refused(&format!("{phone}=5ms@99"));
     assert!(
         message.contains("of another device") && message.contains("no percentile 99"),
         "{message}"

@@ -2,11 +2,13 @@
 
 use std::{fs, path::Path};
 
-use netfit_profiler::{FakeDevice, ProfileOptions, profile};
-use netfit_spaces::{Random, Space};
+use netfit_spaces::Random;
 use serde_json::{Value, json};
 
-use crate::cli::{advice, configure, error, images, json as json_from, netfit, text};
+use crate::{
+    beside,
+    cli::{advice, configure, error, images, json as json_from, netfit, text},
+};
 
 /// The main job on a small problem: every file is there, and the numbers in them agree with each other.
 #[test]
@@ -15,7 +17,7 @@ fn a_run_ends_in_a_measured_model() {
     let data = folder.path().join("data");
     fs::create_dir(&data).unwrap();
     images(&data, 480, 90);
-    let (config, most) = with_sizes(folder.path());
+    let (config, most) = beside::with_budgets(folder.path());
     let out = folder.path().join("out");
     let arguments = ["run", &config, "--out", text(&out), "--accept-noise", "--json"];
     let output = netfit(&arguments).output().unwrap();
@@ -35,7 +37,11 @@ fn a_run_ends_in_a_measured_model() {
     assert_eq!(result["budgets"][1], json!({ "metric": "parameters", "max": most }));
     assert_eq!(result["budgets"][2]["metric"], "bytes");
     let phone = &result["budgets"][3];
-    assert_eq!((&phone["metric"], &phone["elsewhere"]), (&"latency".into(), &true.into()));
+    assert_eq!((&phone["metric"], &phone["predicted"]), (&"latency".into(), &true.into()));
+    assert!(number(&result["full"]["elsewhere"][0]["latency_s"]) > number(&phone["seconds"]));
+    assert!(out.join("elsewhere/1.json").is_file());
+    // What was decided by it is gone on with, whatever becomes of it.
+    fs::remove_file(folder.path().join("phone.json")).unwrap();
     for name in ["chosen", "random_best", "random_equal_latency"] {
         assert!(result[name]["parameters"].as_u64().unwrap() <= most, "{name}");
         let there = &result[name]["elsewhere"][0];
@@ -95,31 +101,6 @@ fn a_run_ends_in_a_measured_model() {
     assert!(error(&["run", &other, "--out", text(&out)]).contains("another configuration"));
 }
 
-/// The run's configuration, and how many parameters it allows: a part of the networks has more.
-fn with_sizes(folder: &Path) -> (String, u64) {
-    let space = folder.join("space.toml");
-    configure(folder, "90% of full", "");
-    let parameters = |network: &str| {
-        json_from(&["space", text(&space), "--network", network])["parameters"].as_u64().unwrap()
-    };
-    let (least, most) = (parameters("smallest"), parameters("largest"));
-    let most = least + (most - least) * 3 / 5;
-    // Four bytes a parameter, and names: what binds are the parameters.
-    let also = format!("[[also]]\ntable = \"{}\"\nbudget = \"95% of full\"", elsewhere(folder));
-    let lines =
-        format!("seed = 5\nmax_parameters = {most}\nmax_bytes = {}\n{also}", 4 * most + 60_000);
-    (configure(folder, "90% of full", &lines), most)
-}
-
-/// The latency table of the run's space on a device that is not here.
-fn elsewhere(folder: &Path) -> &'static str {
-    let space = Space::load(text(&folder.join("space.toml"))).unwrap();
-    let options = ProfileOptions { accept_noise: true, ..ProfileOptions::default() };
-    let table = profile(&space, &mut FakeDevice::new(1), &options, &mut |_| {}).unwrap();
-    table.save(&folder.join("phone.json")).unwrap();
-    "phone.json"
-}
-
 /// The page needs no other file, holds the run's numbers and pictures, and is the same when it is written anew.
 fn one_page_tells_it(run: &Path, result: &Value) {
     let page = fs::read_to_string(run.join("report.html")).unwrap();
@@ -170,7 +151,7 @@ fn searches_again_below_what_was_missed(arguments: &[&str], run: &Path) {
 /// The result of a run that goes on with a budget of so many seconds, under which it aims so high.
 fn again_with(arguments: &[&str], run: &Path, seconds: f64, aim_s: f64) -> Value {
     let again = run.with_file_name("again");
-    for folder in ["", "checkpoints", "networks"] {
+    for folder in ["", "checkpoints", "networks", "elsewhere"] {
         fs::create_dir(again.join(folder)).unwrap();
         for entry in fs::read_dir(run.join(folder)).into_iter().flatten().map(Result::unwrap) {
             if entry.path().is_file() && entry.file_name() != "result.json" {
@@ -226,8 +207,10 @@ fn only_its_own_space(run: &Path) {
         assert!(!found["best"][key].is_null(), "{key}: {found}");
     }
     // What the run was asked for holds here, too, unless something else is asked for.
-    let limit = |found: &Value| found["max_parameters"].as_u64().unwrap();
-    assert!(limit(&found) > 9 && found["max_bytes"].is_u64(), "{found}");
+    let metrics = |found: &Value| -> Vec<Value> {
+        found["budgets"].as_array().unwrap().iter().map(|budget| budget["metric"].clone()).collect()
+    };
+    assert_eq!(metrics(&found), ["latency", "parameters", "bytes", "latency"], "{found}");
     let tight = [&search[..], &["--space", text(&space), "--max-parameters", "9"]].concat();
     assert!(advice(&tight).contains("with at most 9 parameters"));
     // The run and its table stand for the space of the run's images.

@@ -1,6 +1,7 @@
 //! All integration tests in one program.
 #![allow(missing_docs, clippy::unwrap_used)]
 
+mod beside;
 mod cli;
 mod compare;
 mod compare_runs;

@@ -6,13 +6,13 @@ use clap::Args;
 use netfit_search::job::Scratch;
 
 use super::TrainDevice;
-use crate::limits::{Also, Limits};
+use crate::budgets::{Also, SideBudgets};
 
 /// What `netfit compare --help` says of its JSON.
 const COMPARE_JSON: &str = "\
 With --json, accuracies, regrets and shares are fractions of 1; an estimate is
 {value, interval: [low, high]}, the interval null for a single seed.
-  space, source, budget_s, percentile, max_parameters, max_bytes and also where given, evaluations,
+  space, source, budget_s, percentile, budgets (all of them), evaluations,
   first_seed, seeds, level, resamples, near, seconds
   note           why there is no verdict (too few seeds, random search that gave up early), or null
   best_accuracy  the optimum where the truth is known, else the best that any search found
@@ -104,12 +104,12 @@ pub(crate) struct CompareSearch {
     /// profile with --percentiles.
     #[arg(long, default_value_t = 50.0)]
     pub(crate) percentile: f64,
-    // Not as [`Limits`]: clap does not see that these options are given where a group of them holds another one.
+    // Not as [`SideBudgets`]: clap does not see that these options are given where a group of them holds another one.
     /// Learned numbers that a network may have at most, for example 2500000.
     #[arg(long, value_name = "COUNT")]
     pub(crate) max_parameters: Option<u64>,
-    /// Bytes that its ONNX file may take at most, for example 10000000; the search keeps to a bound that is up to a hundred
-    /// bytes above the file for each node of the graph. Classes count as numbers.
+    /// Bytes that its ONNX file may take at most, for example 10000000; the search keeps to a bound that is above the
+    /// file by 1 kB and 200 bytes for each node of the graph, or less. Classes count as numbers.
     #[arg(long, value_name = "BYTES")]
     pub(crate) max_bytes: Option<u64>,
     /// A latency that must hold on another device, too, by what its table of the same space predicts: for example
@@ -133,8 +133,8 @@ pub(crate) struct CompareSearch {
 
 impl CompareSearch {
     /// What must hold beside the latency.
-    pub(crate) fn limits(&self) -> Limits {
+    pub(crate) fn side_budgets(&self) -> SideBudgets {
         let Self { max_parameters, max_bytes, also, .. } = self;
-        Limits { max_parameters: *max_parameters, max_bytes: *max_bytes, also: also.clone() }
+        SideBudgets { max_parameters: *max_parameters, max_bytes: *max_bytes, also: also.clone() }
     }
 }

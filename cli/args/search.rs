@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 
 use super::TrainDevice;
-use crate::limits::Limits;
+use crate::budgets::SideBudgets;
 
 /// How candidates are proposed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -66,7 +66,7 @@ pub(crate) struct Search {
     #[arg(long, default_value_t = 50.0)]
     pub(crate) percentile: f64,
     #[command(flatten)]
-    pub(crate) limits: Limits,
+    pub(crate) beside: SideBudgets,
     /// How candidates are proposed.
     #[arg(long, value_enum, default_value_t)]
     pub(crate) strategy: StrategyName,

@@ -10,8 +10,8 @@ use anyhow::{Result, bail};
 use netfit_latency_tables::{Estimate, LatencyTable};
 use netfit_predictors::{Accuracy, CsvAccuracy, Predictor, TableLatency};
 use netfit_search::{
-    Budget, CompareOptions, Comparison, ComparisonResult, Constraints, Others, Outcome,
-    SearchOptions,
+    Budget, CompareOptions, Comparison, ComparisonResult, Constraints, Outcome, SearchOptions,
+    SideConstraints,
 };
 use netfit_spaces::{Genotype, Space};
 use serde::Serialize;
@@ -19,9 +19,8 @@ use serde::Serialize;
 pub(crate) use self::runs::{MethodResult, RunsResult};
 use crate::{
     args::{Compare, CompareSearch},
-    format,
-    limits::Limits,
-    output, plots,
+    budgets::{BudgetResult, LatencyBudget},
+    format, output, plots,
     progress::Progress,
     runtime::{self, check_apart, check_writable, source_file, space_file},
 };
@@ -67,16 +66,15 @@ fn strategies(args: &CompareSearch, plot: Option<&Path>, as_json: bool) -> Resul
     let budget: Budget = args.budget.parse()?;
     let read = [Some(args.table.as_path()), source_file(&args.accuracy), space_file(&args.space)];
     check_apart([plot].into_iter().chain(read).flatten())?;
-    args.limits().refuse(plot)?;
+    args.side_budgets().refuse(plot)?;
     let table = LatencyTable::load(&args.table)?;
     let space = runtime::space(&args.space)?;
     table.check_space(&space)?;
     let latency = TableLatency::at_percentile(&space, &table, args.percentile)?;
     let full = table.predict_percentile(&space.network(&space.largest()), args.percentile)?;
     let (mut accuracy, known) = source(&args.accuracy, &space)?;
-    let budget_s = budget.resolve(full.median_s)?;
-    let limits = args.limits();
-    let others = limits.unlabelled(&space)?;
+    let here = LatencyBudget::of_table(&table, args.percentile, budget, full.median_s)?;
+    let (budget_s, bound) = (here.seconds, args.side_budgets().bind_unlabelled(&space)?);
     let search =
         SearchOptions { evaluations: args.evaluations as usize, ..SearchOptions::default() };
     let mut options = CompareOptions {
@@ -91,7 +89,7 @@ fn strategies(args: &CompareSearch, plot: Option<&Path>, as_json: bool) -> Resul
     let comparison = Comparison {
         space: &space,
         accuracy: accuracy.as_mut(),
-        constraints: Constraints { latency: &latency, budget_s, others: &others },
+        constraints: Constraints { latency: &latency, budget_s, others: &bound.constraints },
         known: known.as_deref(),
     };
     let mut progress = Progress::new();
@@ -101,10 +99,14 @@ fn strategies(args: &CompareSearch, plot: Option<&Path>, as_json: bool) -> Resul
         plots::comparison(path, &result)?;
     }
     if as_json {
-        let (percentile, seconds) = (args.percentile, start.elapsed().as_secs_f64());
-        return output::json(&Shown { result: &result, percentile, limits, seconds });
+        return output::json(&Shown {
+            result: &result,
+            percentile: args.percentile,
+            budgets: bound.budgets(here),
+            seconds: start.elapsed().as_secs_f64(),
+        });
     }
-    print(&result, args.percentile, &others)
+    print(&result, args.percentile, &bound.constraints)
 }
 
 /// What is printed as JSON.
@@ -114,8 +116,7 @@ struct Shown<'a> {
     result: &'a ComparisonResult,
     /// What the latencies and the budget are.
     percentile: f64,
-    #[serde(flatten)]
-    limits: Limits,
+    budgets: Vec<BudgetResult>,
     /// How long all of it took.
     seconds: f64,
 }
@@ -135,7 +136,7 @@ fn source(text: &str, space: &Space) -> Result<Source> {
     }
 }
 
-fn print(result: &ComparisonResult, percentile: f64, others: &Others) -> Result<()> {
+fn print(result: &ComparisonResult, percentile: f64, others: &SideConstraints) -> Result<()> {
     let rows: Vec<Vec<String>> =
         result.strategies.iter().map(|outcome| row(outcome, result.note)).collect();
     output::table(&COLUMNS, &rows)?;

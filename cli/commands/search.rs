@@ -6,21 +6,21 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use netfit_export::ModelInfo;
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::{Accuracy, CsvAccuracy, Predictor, TableLatency, Threads};
 use netfit_search::{
-    Budget, Constraints, Ended, Journal, Others, Reward, ScratchAccuracy, Search as Loop,
-    SearchOptions, SearchResult, StrategyOptions, SupernetAccuracy, TorchProcess, strategy_with,
+    Budget, Constraints, Ended, Journal, Reward, ScratchAccuracy, Search as Loop, SearchOptions,
+    SearchResult, StrategyOptions, SupernetAccuracy, TorchProcess, strategy_with,
 };
 use netfit_spaces::{Space, short_hash};
 use serde::Serialize;
 
 use crate::{
     args::Search,
+    budgets::{Bound, BudgetResult, Elsewhere, LatencyBudget, SideBudgets},
     config::Config,
-    format,
-    limits::{Elsewhere, Limits, elsewhere},
-    output, plots,
+    format, output, plots,
     progress::Progress,
     run,
     runtime::{self, check_apart, check_writable, source_file, space_file, threads},
@@ -36,9 +36,6 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
     if let (Some(("supernet", run)), Some(plot)) = (args.accuracy.split_once(':'), &args.plot) {
         run::Folder::at(run.as_ref()).refuse(plot)?;
     }
-    for output in [args.journal.as_deref(), args.plot.as_deref()] {
-        args.limits.refuse(output)?;
-    }
     let table = LatencyTable::load(&args.table)?;
     let mut source = Source::open(args)?;
     let space = match &source {
@@ -51,9 +48,8 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
     let budget_s = budget.resolve(full.median_s)?;
     let goal = StrategyOptions { target_s: Some(budget_s), reward };
     let mut strategy = strategy_with(args.strategy.name(), &space, args.seed, &goal)?;
+    let bound = source.bind(args, &space)?;
     let mut journal = args.journal.as_ref().map(|path| Journal::open(path, &space)).transpose()?;
-    let limits = source.limits(args.limits.clone());
-    let others = source.others(&limits, &space)?;
     let mut options = SearchOptions { evaluations: args.evaluations, ..SearchOptions::default() };
     if matches!(source, Source::Train(..)) {
         // Each network is minutes of work: the journal has it before the next one begins.
@@ -68,7 +64,7 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
         space: &space,
         strategy: strategy.as_mut(),
         accuracy: accuracy.as_mut(),
-        constraints: Constraints { latency: &latency, budget_s, others: &others },
+        constraints: Constraints { latency: &latency, budget_s, others: &bound.constraints },
         journal: journal.as_mut(),
         threads: threads.clone(),
     };
@@ -78,11 +74,15 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
         plot(path, &result)?;
     }
     if as_json {
-        let elsewhere = elsewhere(&others, &result.best.genotype);
-        let (result, percentile) = (&result, args.percentile);
-        return output::json(&Shown { result, percentile, limits, elsewhere });
+        let here = LatencyBudget::of_table(&table, args.percentile, budget, full.median_s)?;
+        return output::json(&Shown {
+            result: &result,
+            percentile: args.percentile,
+            budgets: bound.budgets(here),
+            elsewhere: Other::of(&result, &bound),
+        });
     }
-    print(&result, args.percentile, &others)
+    print(&result, args.percentile, &bound)
 }
 
 /// What is printed as JSON.
@@ -92,11 +92,27 @@ struct Shown<'a> {
     result: &'a SearchResult,
     /// What the latencies and the budget are.
     percentile: f64,
-    #[serde(flatten)]
-    limits: Limits,
-    /// The best network's latency on other devices.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    elsewhere: Vec<Elsewhere>,
+    /// All that had to hold.
+    budgets: Vec<BudgetResult>,
+    /// Latencies on other devices, where these have a budget.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elsewhere: Option<Other>,
+}
+
+/// Latencies on other devices, in the order of their budgets.
+#[derive(Serialize)]
+struct Other {
+    best: Vec<Elsewhere>,
+    /// Of each network of the front.
+    pareto: Vec<Vec<Elsewhere>>,
+}
+
+impl Other {
+    fn of(result: &SearchResult, bound: &Bound) -> Option<Self> {
+        let best = bound.elsewhere(&result.best.genotype);
+        let pareto = result.pareto.iter().map(|network| bound.elsewhere(&network.genotype));
+        (!best.is_empty()).then(|| Self { best, pareto: pareto.collect() })
+    }
 }
 
 /// The space of a run, which `named` must name.
@@ -145,22 +161,23 @@ impl Source {
         }
     }
 
-    /// What was asked for, or else what a run was asked for.
-    fn limits(&self, asked: Limits) -> Limits {
-        match self {
-            Self::Csv(_) | Self::Predictor(_) => asked,
-            Self::Supernet(setting, _) | Self::Train(setting, _) => {
-                asked.or(setting.config.limits())
+    /// What must hold beside the latency: what was asked for, or else what a run was asked for.
+    fn bind(&self, args: &Search, space: &Space) -> Result<Bound> {
+        let bind = |beside: SideBudgets, info: Option<&ModelInfo>| {
+            for output in [args.journal.as_deref(), args.plot.as_deref()] {
+                beside.refuse(output)?;
             }
-        }
-    }
-
-    /// The same as constraints; a run's models also hold its labels.
-    fn others(&self, limits: &Limits, space: &Space) -> Result<Others> {
+            info.map_or_else(
+                || beside.clone().bind_unlabelled(space),
+                |info| beside.clone().bind(space, info),
+            )
+        };
         match self {
-            Self::Csv(_) | Self::Predictor(_) => limits.unlabelled(space),
+            Self::Csv(_) | Self::Predictor(_) => bind(args.beside.clone(), None),
             Self::Supernet(setting, _) | Self::Train(setting, _) => {
-                limits.others(space, &setting.model_info(&space.largest()))
+                // A run's models also hold its labels.
+                let info = setting.model_info(&space.largest());
+                bind(args.beside.clone().or(setting.side_budgets()), Some(&info))
             }
         }
     }
@@ -262,7 +279,7 @@ fn plot(path: &std::path::Path, result: &SearchResult) -> Result<()> {
     plots::pareto(path, &[evaluated], &front, Some(point(&result.best)), result.budget_s)
 }
 
-fn print(result: &SearchResult, percentile: f64, others: &Others) -> Result<()> {
+fn print(result: &SearchResult, percentile: f64, bound: &Bound) -> Result<()> {
     let at = format::at(percentile);
     let rows: Vec<Vec<String>> = result
         .pareto
@@ -282,8 +299,9 @@ fn print(result: &SearchResult, percentile: f64, others: &Others) -> Result<()> 
         .collect();
     output::table(&["Pareto front", "accuracy", &format!("latency{at}"), "95 % interval"], &rows)?;
     output::text(&format!(
-        "best within {}{at}{others}: {} at {}, {} ({} networks in {}, {:.0} a second)",
+        "best within {}{at}{}: {} at {}, {} ({} networks in {}, {:.0} a second)",
         format::seconds(result.budget_s),
+        bound.constraints,
         result.best.genotype,
         format::percent(Some(result.best.accuracy)),
         format::seconds(result.best.latency_s),
@@ -291,9 +309,12 @@ fn print(result: &SearchResult, percentile: f64, others: &Others) -> Result<()> 
         format::seconds(result.seconds),
         result.networks_per_second
     ))?;
-    for Elsewhere { device, budget_s, latency_s, .. } in elsewhere(others, &result.best.genotype) {
+    for Elsewhere { device, percentile, budget_s, latency_s, .. } in
+        bound.elsewhere(&result.best.genotype)
+    {
         output::text(&format!(
-            "on {device}: {} predicted, within {}",
+            "on {device}{}: {} predicted, within {}",
+            format::at(percentile),
             format::seconds(latency_s),
             format::seconds(budget_s)
         ))?;

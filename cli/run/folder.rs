@@ -135,7 +135,8 @@ impl Folder {
             self.result(),
             self.report(),
         ];
-        let folders = ["networks", "checkpoints", "plots"].map(|name| self.0.join(name));
+        let folders =
+            ["networks", "checkpoints", "plots", "elsewhere"].map(|name| self.0.join(name));
         files.iter().any(|file| path == whole(file))
             || folders.iter().any(|folder| path.parent() == Some(whole(folder).as_path()))
     }
@@ -186,6 +187,11 @@ impl Folder {
 
     pub(crate) fn plot(&self, name: &str) -> PathBuf {
         self.0.join("plots").join(format!("{name}.svg"))
+    }
+
+    /// The latency table of another device with a budget, by its number among them.
+    pub(crate) fn elsewhere(&self, number: usize) -> PathBuf {
+        self.0.join("elsewhere").join(format!("{number}.json"))
     }
 
     /// The page for people.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::TableLatency;
 use netfit_profiler::{ProfileOptions, profile, time_networks};
-use netfit_search::{Budget, Constraints, Error};
+use netfit_search::{Budget, Constraints, Error, SideConstraints};
 use serde::{Deserialize, Serialize};
 
 use super::{Setting, result::Attempt};
@@ -131,14 +131,19 @@ pub(crate) fn limit(
     let seconds = requested.resolve(full_s.unwrap_or(f64::NAN))?;
     let limit = Limit { requested, seconds, full_s, aim_s: None, attempts: Vec::new() };
     // An impossible budget ends here, before anything is trained.
-    let (found, need) = (within(setting, &setting.latency(table)?, limit.seconds)?, need(setting));
+    let (latency, others) = (setting.latency(table)?, &setting.bound()?.constraints);
+    let (found, need) = (within(setting, &latency, others, limit.seconds)?, need(setting));
     if found < need {
         bail!(
-            "{found} networks found within {}{}, expected at least {need}; hint: raise what is too low",
+            "{found} networks of space `{}` found within {}{}{}, expected at least {need}; hint: relax one of them",
+            setting.space.name(),
             format::seconds(limit.seconds),
-            setting.others
+            format::at(setting.config.percentile),
+            setting.bound()?.constraints
         );
     }
+    // What was decided by them is kept with it.
+    setting.keep_elsewhere()?;
     limit.save(setting)?;
     Ok(limit)
 }
@@ -152,7 +157,8 @@ pub(crate) fn tighten(
     measured_s: f64,
 ) -> Result<Option<Limit>> {
     let aim_s = limit.aim_s() * MARGIN * limit.seconds / measured_s;
-    match within(setting, &setting.latency(table)?, aim_s) {
+    let (latency, others) = (setting.latency(table)?, &setting.bound()?.constraints);
+    match within(setting, &latency, others, aim_s) {
         Ok(found) if found >= need(setting) => {}
         Ok(_) | Err(Error::Impossible { .. } | Error::Unmet { .. }) => return Ok(None),
         Err(error) => return Err(error.into()),
@@ -171,10 +177,11 @@ fn need(setting: &Setting) -> usize {
 fn within(
     setting: &Setting,
     latency: &TableLatency,
+    others: &SideConstraints,
     budget_s: f64,
 ) -> netfit_search::Result<usize> {
     let (need, seed) = (need(setting), setting.config.seed);
-    let constraints = Constraints { latency, budget_s, others: &setting.others };
+    let constraints = Constraints { latency, budget_s, others };
     Ok(netfit_search::feasible(&setting.space, constraints, need, seed)?.len())
 }
 

@@ -14,7 +14,7 @@ use anyhow::{Result, anyhow, bail};
 use netfit_latency_tables::{Hygiene, LatencyTable};
 use netfit_search::Budget;
 
-pub(crate) use self::result::{Attempt, BudgetResult, Candidate, RunResult};
+pub(crate) use self::result::{Attempt, Candidate, RunResult};
 pub(crate) use self::{
     export::export,
     folder::Folder,
@@ -24,9 +24,12 @@ pub(crate) use self::{
 };
 use self::{
     methods::{Choice, Work, search_architecture},
-    result::{FORMAT, LatencyBudget},
+    result::{FORMAT, judged},
 };
-use crate::{args::Run, config::Config, format, output, plots, progress::Progress, report};
+use crate::{
+    args::Run, budgets::LatencyBudget, config::Config, format, output, plots, progress::Progress,
+    report,
+};
 
 /// Where the measured latency or a size is over its budget.
 const OVER_BUDGET: u8 = 2;
@@ -75,15 +78,20 @@ fn run(setting: &Setting, accept_noise: bool, progress: &mut Progress) -> Result
     let supernet_evaluations = choice.supernet_evaluations as u64;
     let Choice { chosen, random_best, random_equal_latency, full, predictor, protocols, .. } =
         choice;
-    let budgets = budgets(setting, &limit);
+    let bound = setting.bound()?;
+    let budgets = bound.budgets(budget(setting, &limit));
     let result = RunResult {
         format: FORMAT,
         space: setting.config.space.clone(),
         space_id: setting.space.id().to_owned(),
         seed: setting.config.seed,
-        within_budget: budgets.iter().all(|budget| budget.holds(&chosen)),
+        within_budget: judged(&budgets, &chosen).iter().all(|judged| judged.holds),
         budgets,
-        devices: vec![table.fingerprint.clone()],
+        devices: [&table]
+            .into_iter()
+            .chain(bound.tables())
+            .map(|table| table.fingerprint.clone())
+            .collect(),
         model: "model.onnx".to_owned(),
         method: setting.config.method,
         supernet_evaluations,
@@ -185,31 +193,16 @@ pub(crate) fn train(
     Ok(())
 }
 
-/// All that must hold, the latency first.
-fn budgets(setting: &Setting, limit: &Limit) -> Vec<BudgetResult> {
-    let config = &setting.config;
-    let latency = LatencyBudget {
-        device: config.device.kind.clone(),
-        percentile: config.percentile,
+/// The latency that must hold here.
+fn budget(setting: &Setting, limit: &Limit) -> LatencyBudget {
+    LatencyBudget {
+        device: setting.config.device.kind.clone(),
+        percentile: setting.config.percentile,
         seconds: limit.seconds,
         requested: limit.requested.to_string(),
         full_s: limit.full_s,
-        elsewhere: false,
-    };
-    let elsewhere = config.also.iter().zip(&setting.others.elsewhere).map(|(also, other)| {
-        BudgetResult::Latency(LatencyBudget {
-            device: other.device().to_owned(),
-            percentile: also.percentile,
-            seconds: other.budget_s(),
-            requested: also.budget.to_string(),
-            full_s: None,
-            elsewhere: true,
-        })
-    });
-    let parameters = config.max_parameters.map(|max| BudgetResult::Parameters { max });
-    let bytes = config.max_bytes.map(|max| BudgetResult::Bytes { max });
-    let here = [Some(BudgetResult::Latency(latency)), parameters, bytes].into_iter().flatten();
-    here.chain(elsewhere).collect()
+        predicted: false,
+    }
 }
 
 /// Everything that was evaluated within the budget, by latency and accuracy on held-out images.

@@ -1,6 +1,6 @@
 //! result.json: what a run found, measured on the exported files.
 
-use std::{collections::BTreeMap, fmt, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use netfit_latency_tables::{Fingerprint, Hygiene, Validation, Verdict};
@@ -9,7 +9,11 @@ use netfit_spaces::{Genotype, MultiplyAdds, Network, Parameters};
 use serde::{Deserialize, Serialize};
 
 use super::{Folder, Method, methods::Protocols};
-use crate::{format, limits::Elsewhere, output, runtime::write_file};
+use crate::{
+    budgets::{BudgetResult, Elsewhere, LatencyBudget},
+    format, output,
+    runtime::write_file,
+};
 
 /// The format version that this program writes.
 pub(crate) const FORMAT: u32 = 1;
@@ -78,55 +82,41 @@ impl Attempt {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "metric", rename_all = "kebab-case")]
-pub(crate) enum BudgetResult {
-    Latency(LatencyBudget),
-    Parameters { max: u64 },
-    Bytes { max: u64 },
+/// How a network stands to a budget.
+pub(crate) struct Judged {
+    pub(crate) holds: bool,
+    /// What was found of it, where that is known.
+    found: Option<String>,
 }
 
-/// A latency that must hold, where it counts.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(crate) struct LatencyBudget {
-    pub(crate) device: String,
-    pub(crate) percentile: f64,
-    pub(crate) seconds: f64,
-    /// As it was asked for.
-    pub(crate) requested: String,
-    pub(crate) full_s: Option<f64>,
-    /// On another device, where its table predicts it and nothing is measured.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) elsewhere: bool,
-}
-
-impl fmt::Display for BudgetResult {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Latency(LatencyBudget { seconds, device, .. }) => {
-                write!(f, "within {} on {device}", format::seconds(*seconds))
+/// How a network that was measured stands to each budget; those on other devices are in its own order.
+pub(crate) fn judged(budgets: &[BudgetResult], network: &Candidate) -> Vec<Judged> {
+    let mut elsewhere = network.elsewhere.iter();
+    let judge = |budget: &BudgetResult| match budget {
+        BudgetResult::Latency(latency) if latency.predicted => {
+            let there = elsewhere.next();
+            Judged {
+                holds: there.is_some_and(|there| there.latency_interval_s[1] <= latency.seconds),
+                found: there.map(|there| format!("{} predicted", format::seconds(there.latency_s))),
             }
-            Self::Parameters { max } => write!(f, "at most {max} parameters"),
-            Self::Bytes { max } => write!(f, "at most {max} bytes"),
         }
-    }
-}
-
-impl BudgetResult {
-    /// Whether a network that was measured keeps to it.
-    pub(crate) fn holds(&self, network: &Candidate) -> bool {
-        match self {
-            Self::Latency(budget) if budget.elsewhere => {
-                let there = network.elsewhere.iter().find(|other| other.device == budget.device);
-                there.is_some_and(|other| other.latency_interval_s[1] <= budget.seconds)
+        BudgetResult::Latency(latency) => {
+            let measured = network.latency_measured_s;
+            Judged {
+                holds: measured.is_some_and(|measured| measured <= latency.seconds),
+                found: measured.map(format::seconds),
             }
-            Self::Latency(budget) => {
-                network.latency_measured_s.is_some_and(|measured| measured <= budget.seconds)
-            }
-            Self::Parameters { max } => network.parameters.0 <= *max,
-            Self::Bytes { max } => network.model_bytes.is_some_and(|bytes| bytes <= *max),
         }
-    }
+        BudgetResult::Parameters { max } => {
+            let found = network.parameters.0;
+            Judged { holds: found <= *max, found: Some(found.to_string()) }
+        }
+        BudgetResult::Bytes { max } => Judged {
+            holds: network.model_bytes.is_some_and(|bytes| bytes <= *max),
+            found: network.model_bytes.map(|bytes| bytes.to_string()),
+        },
+    };
+    budgets.iter().map(judge).collect()
 }
 
 /// One network; what was not measured is null. Latencies are at the budget's percentile, their deviation is that of
@@ -244,18 +234,24 @@ impl RunResult {
         ]
     }
 
-    /// The latency that must hold.
+    /// The latency that must hold here.
     ///
     /// # Errors
     /// A result without one, which is not `netfit run`'s.
     pub(crate) fn latency_budget(&self) -> Result<&LatencyBudget> {
         let latency = self.budgets.iter().find_map(|budget| match budget {
-            BudgetResult::Latency(budget) => Some(budget),
+            BudgetResult::Latency(budget) => Some(budget).filter(|budget| !budget.predicted),
             BudgetResult::Parameters { .. } | BudgetResult::Bytes { .. } => None,
         });
         latency.context(
-            "result.json: expected a latency budget, found none; hint: `netfit run` writes one",
+            "result.json: expected a budget on the measured latency, found none; hint: `netfit run` writes one",
         )
+    }
+
+    /// What had to hold beside it.
+    pub(crate) fn side_budgets(&self) -> impl Iterator<Item = &BudgetResult> {
+        let here = |budget: &&BudgetResult| !matches!(budget, BudgetResult::Latency(latency) if !latency.predicted);
+        self.budgets.iter().filter(here)
     }
 
     /// Whether the budgets hold.
@@ -273,27 +269,21 @@ impl RunResult {
             format::at(*percentile),
             format::seconds(*seconds),
             format::percentile(*percentile),
-            self.others()
+            self.beside()
         ))
     }
 
     /// What is known of the chosen network beside its latency, where that has a budget.
-    fn others(&self) -> String {
-        let chosen = &self.chosen;
-        let told = |budget: &BudgetResult| {
-            let found = match budget {
-                BudgetResult::Latency(latency) if !latency.elsewhere => return String::new(),
-                BudgetResult::Latency(LatencyBudget { device, .. }) => {
-                    let there = chosen.elsewhere.iter().find(|other| other.device == *device);
-                    there.map(|other| format!("{} predicted", format::seconds(other.latency_s)))
-                }
-                BudgetResult::Parameters { .. } => Some(chosen.parameters.0.to_string()),
-                BudgetResult::Bytes { .. } => chosen.model_bytes.map(|bytes| bytes.to_string()),
-            };
-            let over = if budget.holds(chosen) { "" } else { ", OVER" };
-            format!("; {} ({budget}{over})", found.unwrap_or_else(|| "-".to_owned()))
+    fn beside(&self) -> String {
+        let judged = judged(&self.budgets, &self.chosen);
+        let told = |(budget, judged): (&BudgetResult, Judged)| {
+            if matches!(budget, BudgetResult::Latency(latency) if !latency.predicted) {
+                return String::new();
+            }
+            let over = if judged.holds { "" } else { ", OVER" };
+            format!("; {} ({budget}{over})", judged.found.unwrap_or_else(|| "-".to_owned()))
         };
-        self.budgets.iter().map(told).collect()
+        self.budgets.iter().zip(judged).map(told).collect()
     }
 
     /// The four networks side by side, and the verdict.

@@ -1,6 +1,6 @@
 //! What every step of a run shares.
 
-use std::{fs::File, path::Path};
+use std::{cell::OnceCell, fs::File, path::Path};
 
 use anyhow::{Result, bail};
 use netfit_data::{DataSpec, FolderSpec, Splits, load};
@@ -9,13 +9,18 @@ use netfit_latency_tables::LatencyTable;
 use netfit_predictors::TableLatency;
 use netfit_profiler::{Device, ProfileOptions, Protocol};
 use netfit_search::{
-    Others, TorchProcess,
+    TorchProcess,
     job::{Open, Scratch},
 };
 use netfit_spaces::{Genotype, Space};
 
 use super::Folder;
-use crate::{args::TrainDevice, config::Config, runtime};
+use crate::{
+    args::TrainDevice,
+    budgets::{Bound, SideBudgets},
+    config::Config,
+    runtime::{self, make_folder_of},
+};
 
 /// A configuration, its images, the space that it searches for them, and the run folder.
 pub(crate) struct Setting {
@@ -23,8 +28,8 @@ pub(crate) struct Setting {
     pub(crate) images: Splits,
     pub(crate) space: Space,
     pub(crate) folder: Folder,
-    /// Of a run that works: what its networks keep to beside the latency.
-    pub(crate) others: Others,
+    /// What its networks keep to beside the latency, once it was asked for.
+    bound: OnceCell<Bound>,
     /// Of a run that goes on: nobody else works in its folder.
     lock: Option<File>,
 }
@@ -36,7 +41,7 @@ impl Setting {
         folder.check(&config)?;
         runtime::check_writable(&folder.config())?;
         let mut setting = Self::new(config, folder)?;
-        setting.others = setting.load_others()?;
+        setting.bound()?;
         setting.config.method.check(&setting.config, &mut setting.torch()?)?;
         setting.folder.begin(&setting.config)?;
         setting.lock = Some(setting.folder.lock()?);
@@ -78,13 +83,39 @@ impl Setting {
                 space.inputs().len()
             );
         }
-        Ok(Self { config, images, space, folder, others: Others::default(), lock: None })
+        Ok(Self { config, images, space, folder, bound: OnceCell::new(), lock: None })
     }
 
     /// What its networks keep to beside the latency.
-    pub(crate) fn load_others(&self) -> Result<Others> {
+    pub(crate) fn bound(&self) -> Result<&Bound> {
+        if let Some(bound) = self.bound.get() {
+            return Ok(bound);
+        }
         let info = self.model_info(&self.space.largest());
-        self.config.limits().others(&self.space, &info)
+        let bound = self.side_budgets().bind(&self.space, &info)?;
+        Ok(self.bound.get_or_init(|| bound))
+    }
+
+    /// What it was asked for beside the latency. Tables of other devices are those that the run keeps, where it has them.
+    pub(crate) fn side_budgets(&self) -> SideBudgets {
+        let mut beside = self.config.side_budgets();
+        for (number, also) in beside.also.iter_mut().enumerate() {
+            let kept = self.folder.elsewhere(number + 1);
+            if kept.exists() {
+                also.table = kept;
+            }
+        }
+        beside
+    }
+
+    /// Keeps the tables of other devices in the run folder: what was decided by them is gone on with.
+    pub(crate) fn keep_elsewhere(&self) -> Result<()> {
+        for (number, table) in self.bound()?.tables().enumerate() {
+            let path = self.folder.elsewhere(number + 1);
+            make_folder_of(&path)?;
+            table.save(&path)?;
+        }
+        Ok(())
     }
 
     /// What a model of this setting says about itself: labels, normalisation, the network, and how its images were

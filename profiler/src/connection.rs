@@ -211,3 +211,22 @@ impl fmt::Debug for Connection {
         f.debug_struct("Connection").field("program", &self.program).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    #[test]
+    fn products_of_10_bits_are_forbidden_unless_they_are_asked_for() {
+        let of = |tf32| {
+            let command = command(Path::new("any"), false, tf32);
+            let mut set = command.get_envs().filter(|(name, _)| *name == OsStr::new(TF32));
+            set.next().map(|(_, value)| value.map(OsStr::to_owned))
+        };
+        assert_eq!(of(false), Some(Some("0".into())));
+        // Taken away, not left to what this process has.
+        assert_eq!(of(true), Some(None));
+    }
+}

@@ -136,6 +136,7 @@ impl Worker {
             on_threads(cores(), files, load).into_iter().collect::<Result<_>>()?;
         if opened.provider.gpu().is_some() {
             for model in &mut loaded {
+                check_asked(&self.probe)?;
                 model.call()?;
                 model.call()?;
             }

@@ -15,19 +15,19 @@ pub struct Constraints<'a> {
     /// Latency that the upper end of a prediction's interval must keep to; infinite: none.
     pub budget_s: f64,
     /// What else must hold.
-    pub others: &'a Others,
+    pub others: &'a SideConstraints,
 }
 
 /// Hard constraints beside the latency that a search is about.
 #[derive(Clone, Debug, Default)]
-pub struct Others {
+pub struct SideConstraints {
     /// What can be counted, each with the most that a network may have.
     pub sizes: Vec<SizeConstraint>,
     /// Latencies on other devices.
     pub elsewhere: Vec<LatencyConstraint>,
 }
 
-static NONE: Others = Others { sizes: Vec::new(), elsewhere: Vec::new() };
+static NONE: SideConstraints = SideConstraints { sizes: Vec::new(), elsewhere: Vec::new() };
 
 /// A count of networks, as of parameters, that is the sum of their blocks' counts, and the most that it may be.
 #[derive(Clone, Debug)]
@@ -80,7 +80,7 @@ impl<'a> Constraints<'a> {
     }
 }
 
-impl Others {
+impl SideConstraints {
     fn hold(&self, genotype: &Genotype) -> bool {
         self.sizes.iter().all(|size| size.of(genotype) <= size.most)
             && self.elsewhere.iter().all(|other| other.predict(genotype).high_s <= other.budget_s)
@@ -93,7 +93,7 @@ impl Others {
     }
 }
 
-impl fmt::Display for Others {
+impl fmt::Display for SideConstraints {
     /// What follows a latency, or nothing.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for SizeConstraint { most, unit, .. } in &self.sizes {
@@ -237,7 +237,8 @@ mod tests {
     fn networks_keep_to_the_latency_and_to_every_count() {
         let space = Space::preset("ofa-28").unwrap();
         let parameters = |most| SizeConstraint::parameters(&space, most).unwrap();
-        let at_most = |most| Others { sizes: vec![parameters(most)], ..Others::default() };
+        let at_most =
+            |most| SideConstraints { sizes: vec![parameters(most)], ..SideConstraints::default() };
         let (small, large) = (space.smallest(), space.largest());
         let count = |genotype| parameters(u64::MAX).of(genotype);
         let (least, most) = (count(&small), count(&large));
@@ -286,7 +287,7 @@ mod tests {
         let (least, all) = (count(&space.smallest()), count(&space.largest()));
         let most = least + (all - least) / 3;
         let sizes = vec![SizeConstraint::parameters(&space, most).unwrap()];
-        let others = Others { sizes, ..Others::default() };
+        let others = SideConstraints { sizes, ..SideConstraints::default() };
         let latency = Backwards(SizeConstraint::parameters(&space, all).unwrap());
         let budget_s = 1.0 / (least as f64);
         let constraints = Constraints { latency: &latency, budget_s, others: &others };

@@ -119,7 +119,7 @@ pub enum Error {
     Comparison(String),
     /// No random network is left to compare with.
     #[error(
-        "no random network within the budget but the {0} to compare with; hint: raise the budget"
+        "no random network that keeps to all limits but the {0} to compare with; hint: relax one of them"
     )]
     NoOther(usize),
     /// A file that cannot be read.

@@ -80,7 +80,7 @@ pub use budget::{Budget, Duration};
 pub use compare::{
     CompareOptions, CompareRun, Comparison, ComparisonResult, Outcome, Reference, Truth, Verdict,
 };
-pub use constraints::{Constraints, LatencyConstraint, Others, SizeConstraint};
+pub use constraints::{Constraints, LatencyConstraint, SideConstraints, SizeConstraint};
 pub use error::{Error, Result};
 pub use journal::{Journal, Record};
 pub use pareto::{hypervolume, pareto};

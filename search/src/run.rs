@@ -113,12 +113,12 @@ impl Search<'_> {
     /// Runs to the end. With the journal of a search that was cut off, the same strategy and seed, it ends as that
     /// search would have ended.
     ///
-    /// Where no proposal is within the budget, the space's fastest network, or else its smallest, is scored and told to
-    /// the strategy as a start; this happens at most once.
+    /// Where no proposal keeps to the constraints, the space's fastest network is scored and told to the strategy as a
+    /// start, or else the one that keeps best to some other constraint; this happens at most once.
     ///
     /// # Errors
-    /// A constraint that no network of the space keeps to, none found that keeps to all, no evaluation asked for, what the accuracy source or the
-    /// journal report.
+    /// A budget below the fastest network of the space, no network found that keeps to all constraints, no evaluation
+    /// asked for, what the accuracy source or the journal report.
     pub fn run(
         mut self,
         options: &SearchOptions,

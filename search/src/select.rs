@@ -10,8 +10,8 @@ use crate::{Constraints, Error, Result};
 const TRIES: usize = 1000;
 
 /// Up to `count` distinct genotypes, drawn uniformly per choice from those that keep to the constraints. Where
-/// these leave hardly any there are fewer; where none is drawn at all, it is the fastest one of the space, or else the
-/// smallest.
+/// these leave hardly any there are fewer; where none is drawn at all, it is the fastest one of the space, or else one
+/// that keeps best to another constraint.
 ///
 /// # Errors
 /// A constraint that no network of the space keeps to, none found that keeps to all, or a `count` of 0.

@@ -103,7 +103,7 @@ fn sample(
     let drawn = match Limit::load(setting)? {
         None => Vec::new(),
         Some(limit) => {
-            let (budget_s, others) = (limit.seconds, &setting.load_others()?);
+            let (budget_s, others) = (limit.seconds, &setting.bound()?.constraints);
             let constraints = Constraints { latency, budget_s, others };
             feasible(&setting.space, constraints, config.search.samples, config.seed)?
         }

@@ -8,9 +8,10 @@ use netfit_search::{CompareOptions, Verdict};
 use serde::Serialize;
 
 use crate::{
+    budgets::BudgetResult,
     config::Config,
     format, output, plots,
-    run::{BudgetResult, Candidate, Folder, RunResult},
+    run::{Candidate, Folder, RunResult},
 };
 
 /// Budgets that differ by more than this share are different ones.
@@ -36,6 +37,9 @@ pub(crate) struct RunsResult {
     pub(crate) percentile: f64,
     /// All that had to hold.
     budgets: Vec<BudgetResult>,
+    /// In words, what follows the latency.
+    #[serde(skip)]
+    beside: String,
     pub(crate) test_images: usize,
     pub(crate) methods: Vec<MethodResult>,
     /// What forbids a conclusion.
@@ -102,17 +106,13 @@ impl Loaded {
         Ok((budget.seconds, budget.percentile))
     }
 
-    /// What had to hold beside the latency.
-    fn others(&self) -> &[BudgetResult] {
-        self.result.budgets.get(1..).unwrap_or_default()
-    }
-
     /// What it was asked for, without what runs of one method may differ in.
     fn asked(&self) -> Config {
         Config {
             seed: 0,
-            // In seconds it is that of all.
+            // In seconds they are those of all.
             budget: String::new(),
+            also: Vec::new(),
             data: self.config.data.clone().with_path(""),
             space: format!("{} ({})", self.result.space, self.result.space_id),
             ..self.config.clone()
@@ -121,9 +121,24 @@ impl Loaded {
 }
 
 /// What follows a latency, or nothing.
-fn words(others: &[BudgetResult]) -> String {
+fn words(result: &RunResult) -> String {
     let word = |budget: &BudgetResult| format!(", {budget}");
-    others.iter().map(word).collect()
+    result.side_budgets().map(word).collect()
+}
+
+/// Whether two runs had to keep to the same beside the latency, in whatever order it was asked for.
+fn same_beside(a: &RunResult, b: &RunResult) -> bool {
+    let same = |a: &BudgetResult, b: &BudgetResult| match (a, b) {
+        (BudgetResult::Latency(a), BudgetResult::Latency(b)) => {
+            let seconds = (a.seconds / b.seconds - 1.0).abs() <= SAME;
+            a.device == b.device && (a.percentile - b.percentile).abs() < f64::EPSILON && seconds
+        }
+        _ => a == b,
+    };
+    let all_in = |a: &RunResult, b: &RunResult| {
+        a.side_budgets().all(|one| b.side_budgets().any(|other| same(one, other)))
+    };
+    all_in(a, b) && all_in(b, a)
 }
 
 fn load(path: &Path) -> Result<Loaded> {
@@ -158,13 +173,12 @@ fn check(first: &Loaded, other: &Loaded) -> Result<()> {
             a * 1e6
         );
     }
-    let (a, b) = (first.others(), other.others());
-    if a != b {
+    if !same_beside(&first.result, &other.result) {
         bail!(
             "`{ours}` had to keep to the latency{}, `{theirs}` to the latency{}; hint: see `max_parameters`, `max_bytes` \
              and `also` in their netfit.toml",
-            words(a),
-            words(b)
+            words(&first.result),
+            words(&other.result)
         );
     }
     let data = |run: &Loaded| run.config.data.clone().with_path("");
@@ -216,6 +230,7 @@ fn beside(runs: &[Loaded]) -> Result<RunsResult> {
         budget_s,
         percentile,
         budgets: first.result.budgets.clone(),
+        beside: words(&first.result),
         test_images: first.result.test_images,
         methods: methods.collect::<Result<_>>()?,
         note: if over {
@@ -303,7 +318,7 @@ fn print(result: &RunsResult) -> Result<()> {
         "budget {}{}{}; accuracies of the exported files on {} test images: of two such, differences below about {:.2} points mean nothing",
         format::seconds(result.budget_s),
         format::at(result.percentile),
-        words(result.budgets.get(1..).unwrap_or_default()),
+        result.beside,
         result.test_images,
         100.0 * chance(result)
     ))?;

@@ -27,7 +27,7 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Option<Choice>> {
     let found = networks.train(&top(&searched, search.finalists))?;
     let drawn = networks.train(&top(&random, search.finalists))?;
     let Some(chosen) = best_within(&found, aim_s) else { return Ok(None) };
-    let equal = equal(setting, networks.constraints(), chosen)?;
+    let equal = equal(setting, networks.constraints()?, chosen)?;
     let others = networks.train(&[equal, setting.space.largest()])?;
     networks.work.clock.lap("train");
     let compared = [chosen, best(&drawn)?, &others[0], &others[1]];
@@ -53,6 +53,7 @@ impl Networks<'_, '_> {
         let Self { work, journal, latency, proxy, .. } = self;
         let Work { setting, limit, torch, progress, .. } = work;
         let (space, budget_s) = (&setting.space, limit.seconds);
+        let others = &setting.bound()?.constraints;
         let goal = StrategyOptions { target_s: Some(budget_s), reward };
         let mut strategy = strategy_with(name, space, setting.config.seed, &goal)?;
         let mut accuracy = ScratchAccuracy {
@@ -65,7 +66,7 @@ impl Networks<'_, '_> {
             space,
             strategy: strategy.as_mut(),
             accuracy: &mut accuracy,
-            constraints: Constraints { latency, budget_s, others: &setting.others },
+            constraints: Constraints { latency, budget_s, others },
             journal: Some(journal),
             threads: Threads::default(),
         };

@@ -17,7 +17,7 @@ use netfit_spaces::Genotype;
 use serde::{Deserialize, Serialize};
 
 use super::{Clock, Limit, Setting, result::Candidate};
-use crate::{config::Config, limits::elsewhere, progress::Progress};
+use crate::{config::Config, progress::Progress};
 
 /// Random networks among which one of equal latency is sought.
 const DRAWS: usize = 2000;
@@ -140,7 +140,7 @@ impl Work<'_> {
         let network = self.setting.space.network(genotype);
         let latency = self.table.predict_percentile(&network, self.setting.config.percentile)?;
         Ok(Candidate {
-            elsewhere: elsewhere(&self.setting.others, genotype),
+            elsewhere: self.setting.bound()?.elsewhere(genotype),
             ..Candidate::new(genotype.clone(), &network, latency)
         })
     }

@@ -37,9 +37,10 @@ impl<'a, 'b> Networks<'a, 'b> {
     }
 
     /// What the run's networks keep to.
-    pub(super) fn constraints(&self) -> Constraints<'_> {
+    pub(super) fn constraints(&self) -> Result<Constraints<'_>> {
         let Work { setting, limit, .. } = &*self.work;
-        Constraints { latency: &self.latency, budget_s: limit.seconds, others: &setting.others }
+        let (latency, others) = (&self.latency, &setting.bound()?.constraints);
+        Ok(Constraints { latency, budget_s: limit.seconds, others })
     }
 
     /// How they were trained; `proxied`: some of them by the proxy task.

@@ -33,7 +33,8 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
     let (setting, budget_s) = (work.setting, work.limit.aim_s());
     let (space, search, seed) = (&setting.space, &setting.config.search, setting.config.seed);
     let latency = work.latency()?;
-    let constraints = Constraints { latency: &latency, budget_s, others: &setting.others };
+    let others = &setting.bound()?.constraints;
+    let constraints = Constraints { latency: &latency, budget_s, others };
     let mut judge = Judge::new(setting, &latency, &mut work.torch, work.progress)?;
 
     let drawn = feasible(space, constraints, search.samples + search.finalists, seed)?;

@@ -23,7 +23,7 @@ pub(super) fn choose(work: &mut Work<'_>) -> Result<Choice> {
     let mut networks = Networks::new(work)?;
     let searched = networks.train(&[found.genotype])?;
     let chosen = best(&searched)?;
-    let within = networks.constraints();
+    let within = networks.constraints()?;
     let equal = equal(setting, within, chosen)?;
     let epochs = config.proxyless.warmup_epochs + config.proxyless.epochs;
     let count = 1 + (epochs / config.scratch.epochs) as usize;

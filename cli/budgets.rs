@@ -1,0 +1,325 @@
+//! What must hold beside the latency that is measured here: counts of parameters and bytes, latencies on other devices.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use anyhow::{Context as _, Error, Result};
+use clap::Args;
+use netfit_export::{ModelInfo, block_bytes};
+use netfit_latency_tables::{Fingerprint, LatencyTable};
+use netfit_predictors::TableLatency;
+use netfit_search::{Budget, LatencyConstraint, SideConstraints, SizeConstraint};
+use netfit_spaces::{Genotype, Space};
+use serde::{Deserialize, Serialize};
+
+use crate::{format, runtime::check_apart};
+
+/// The percentile that is the median.
+pub(crate) const MEDIAN: f64 = 50.0;
+
+/// What is asked for.
+#[derive(Args, Clone, Debug, Default, PartialEq)]
+pub(crate) struct SideBudgets {
+    /// Learned numbers that a network may have at most, for example 2500000. Default: no limit, or that of the run of
+    /// supernet:RUN or train:CONFIG.
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) max_parameters: Option<u64>,
+    /// Bytes that its ONNX file may take at most, for example 10000000; the search keeps to a bound that is above the file by
+    /// 1 kB and 200 bytes for each node of the graph, or less. Where no run tells the names of classes, they count as
+    /// numbers. Default: as above.
+    #[arg(long, value_name = "BYTES")]
+    pub(crate) max_bytes: Option<u64>,
+    /// A latency that must hold on another device, too, by what its table of the same space predicts: for example
+    /// phone.json=5ms, or phone.json=8ms@95 for a percentile that the table has. May be given several times. Default: all
+    /// those of the run, as above.
+    #[arg(long, value_name = "TABLE=BUDGET[@PERCENTILE]")]
+    pub(crate) also: Vec<Also>,
+}
+
+/// A latency on another device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Also {
+    /// The latency table of the same space there.
+    pub(crate) table: PathBuf,
+    /// What must hold, as a person wrote it; a share is of the full network as it is predicted there.
+    pub(crate) budget: String,
+    /// Of single calls; 50 is the median.
+    #[serde(default = "median")]
+    pub(crate) percentile: f64,
+}
+
+/// What must hold in a space: the constraints, and what they were made of.
+#[derive(Debug, Default)]
+pub(crate) struct Bound {
+    pub(crate) constraints: SideConstraints,
+    asked: SideBudgets,
+    there: Vec<There>,
+}
+
+/// Another device.
+#[derive(Debug)]
+struct There {
+    table: LatencyTable,
+    /// What the full network is predicted to take there.
+    full_s: f64,
+}
+
+/// What had to hold, as results tell it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "metric", rename_all = "kebab-case")]
+pub(crate) enum BudgetResult {
+    Latency(LatencyBudget),
+    Parameters { max: u64 },
+    Bytes { max: u64 },
+}
+
+/// A latency that must hold, where it counts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct LatencyBudget {
+    pub(crate) device: String,
+    pub(crate) percentile: f64,
+    pub(crate) seconds: f64,
+    /// As it was asked for.
+    pub(crate) requested: String,
+    /// The full network's latency, where the budget is a share of it.
+    pub(crate) full_s: Option<f64>,
+    /// Whether it is another device's: its table predicts it, and nothing is measured there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) predicted: bool,
+}
+
+/// A network's latency on another device, as its table predicts it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Elsewhere {
+    pub(crate) device: String,
+    pub(crate) percentile: f64,
+    pub(crate) budget_s: f64,
+    pub(crate) latency_s: f64,
+    pub(crate) latency_interval_s: [f64; 2],
+}
+
+fn median() -> f64 {
+    MEDIAN
+}
+
+impl LatencyBudget {
+    /// Of a search by a table, on whose device the full network takes `full_s`.
+    pub(crate) fn of_table(
+        table: &LatencyTable,
+        percentile: f64,
+        budget: Budget,
+        full_s: f64,
+    ) -> Result<Self> {
+        Ok(Self {
+            device: device(&table.fingerprint),
+            percentile,
+            seconds: budget.resolve(full_s)?,
+            requested: budget.to_string(),
+            full_s: matches!(budget, Budget::ShareOfFull(_)).then_some(full_s),
+            predicted: false,
+        })
+    }
+}
+
+impl SideBudgets {
+    /// The same, with another's where there is none.
+    pub(crate) fn or(self, other: Self) -> Self {
+        Self {
+            max_parameters: self.max_parameters.or(other.max_parameters),
+            max_bytes: self.max_bytes.or(other.max_bytes),
+            also: if self.also.is_empty() { other.also } else { self.also },
+        }
+    }
+
+    /// Refuses to write where another device's table is; that one may be the table of the search itself, for another
+    /// percentile.
+    pub(crate) fn refuse(&self, output: Option<&Path>) -> Result<()> {
+        let both = self.also.iter().filter_map(|also| Some([output?, also.table.as_path()]));
+        both.into_iter().try_for_each(check_apart)
+    }
+
+    /// The same in `space`, whose models say `info` about themselves.
+    ///
+    /// # Errors
+    /// A budget that no network of the space keeps to; a table that cannot be read, or is another space's.
+    pub(crate) fn bind(self, space: &Space, info: &ModelInfo) -> Result<Bound> {
+        let mut bound = Bound::default();
+        let sizes = &mut bound.constraints.sizes;
+        if let Some(most) = self.max_parameters {
+            sizes.push(SizeConstraint::parameters(space, most)?);
+        }
+        if let Some(most) = self.max_bytes {
+            sizes.push(bytes(space, most, info)?);
+        }
+        for also in &self.also {
+            let (constraint, there) = also.bind(space).with_context(|| also.name())?;
+            bound.constraints.elsewhere.push(constraint);
+            bound.there.push(there);
+        }
+        Ok(Bound { asked: self, ..bound })
+    }
+
+    /// The same where no data set is known: classes are numbered.
+    pub(crate) fn bind_unlabelled(self, space: &Space) -> Result<Bound> {
+        let largest = space.largest();
+        let mut info = ModelInfo::unlabelled(&space.network(&largest));
+        info.extra = vec![
+            ("genotype".to_owned(), largest.to_string()),
+            ("space".to_owned(), space.id().to_owned()),
+        ];
+        self.bind(space, &info)
+    }
+}
+
+impl Also {
+    fn name(&self) -> String {
+        format!("latency table `{}` of another device", self.table.display())
+    }
+
+    /// Refuses what is no budget.
+    pub(crate) fn check(&self) -> Result<()> {
+        self.budget.parse::<Budget>().map(drop).with_context(|| self.name())
+    }
+
+    fn bind(&self, space: &Space) -> Result<(LatencyConstraint, There)> {
+        let table = LatencyTable::load(&self.table)?;
+        table.check_space(space)?;
+        let latency = TableLatency::at_percentile(space, &table, self.percentile)?;
+        let full = table.predict_percentile(&space.network(&space.largest()), self.percentile)?;
+        let budget_s = self.budget.parse::<Budget>()?.resolve(full.median_s)?;
+        let words = device(&table.fingerprint) + &format::at(self.percentile);
+        let constraint = LatencyConstraint::new(space, words, latency, budget_s)?;
+        Ok((constraint, There { table, full_s: full.median_s }))
+    }
+}
+
+/// A device in words.
+pub(crate) fn device(fingerprint: &Fingerprint) -> String {
+    let Fingerprint { processor, provider, precision, threads, batch, .. } = fingerprint;
+    format!("{processor} ({provider}, {precision}, {threads} thread(s), batch {batch})")
+}
+
+impl FromStr for Also {
+    type Err = Error;
+
+    /// `TABLE=BUDGET` or `TABLE=BUDGET@PERCENTILE`.
+    fn from_str(text: &str) -> Result<Self> {
+        let (table, rest) = text
+            .rsplit_once('=')
+            .filter(|(table, _)| !table.is_empty())
+            .context("expected TABLE=BUDGET; hint: for example phone.json=5ms")?;
+        let (budget, percentile) = match rest.rsplit_once('@') {
+            None => (rest, MEDIAN),
+            Some((budget, percentile)) => {
+                let percentile = percentile.parse().ok().filter(|p: &f64| p.is_finite());
+                let expected = "expected a number after `@`; hint: for example phone.json=8ms@95";
+                (budget, percentile.context(expected)?)
+            }
+        };
+        budget.parse::<Budget>()?;
+        Ok(Self { table: table.into(), budget: budget.to_owned(), percentile })
+    }
+}
+
+impl Bound {
+    /// All that must hold, the latency here first.
+    pub(crate) fn budgets(&self, here: LatencyBudget) -> Vec<BudgetResult> {
+        let mut budgets = vec![BudgetResult::Latency(here)];
+        budgets.extend(self.asked.max_parameters.map(|max| BudgetResult::Parameters { max }));
+        budgets.extend(self.asked.max_bytes.map(|max| BudgetResult::Bytes { max }));
+        let elsewhere = &self.constraints.elsewhere;
+        for ((also, there), constraint) in self.asked.also.iter().zip(&self.there).zip(elsewhere) {
+            budgets.push(BudgetResult::Latency(LatencyBudget {
+                device: device(&there.table.fingerprint),
+                percentile: also.percentile,
+                seconds: constraint.budget_s(),
+                requested: also.budget.clone(),
+                full_s: also.budget.contains('%').then_some(there.full_s),
+                predicted: true,
+            }));
+        }
+        budgets
+    }
+
+    /// A network's latencies on all other devices, in the order of their budgets.
+    pub(crate) fn elsewhere(&self, genotype: &Genotype) -> Vec<Elsewhere> {
+        let constraints = self.constraints.elsewhere.iter();
+        let told = |((also, there), other): ((&Also, &There), &LatencyConstraint)| {
+            let latency = other.predict(genotype);
+            Elsewhere {
+                device: device(&there.table.fingerprint),
+                percentile: also.percentile,
+                budget_s: other.budget_s(),
+                latency_s: latency.median_s,
+                latency_interval_s: [latency.low_s, latency.high_s],
+            }
+        };
+        self.asked.also.iter().zip(&self.there).zip(constraints).map(told).collect()
+    }
+
+    /// Tables of other devices.
+    pub(crate) fn tables(&self) -> impl Iterator<Item = &LatencyTable> {
+        self.there.iter().map(|there| &there.table)
+    }
+}
+
+impl fmt::Display for BudgetResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Latency(LatencyBudget { seconds, device, percentile, .. }) => {
+                let (seconds, at) = (format::seconds(*seconds), format::at(*percentile));
+                write!(f, "within {seconds} on {device}{at}")
+            }
+            Self::Parameters { max } => write!(f, "at most {max} parameters"),
+            Self::Bytes { max } => write!(f, "at most {max} bytes"),
+        }
+    }
+}
+
+fn bytes(space: &Space, most: u64, info: &ModelInfo) -> Result<SizeConstraint> {
+    let mut known = HashMap::new();
+    let constraint = SizeConstraint::new(space, "bytes", most, info.bytes()?, |block| {
+        let text = block.to_string();
+        if let Some(bytes) = known.get(&text) {
+            return Ok(*bytes);
+        }
+        let bytes = block_bytes(block)
+            .map_err(|error| netfit_predictors::Error::Source(Box::new(error)))?;
+        known.insert(text, bytes);
+        Ok(bytes)
+    })?;
+    Ok(constraint)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_latency_elsewhere_is_read_from_its_table_budget_and_percentile() {
+        for (text, table, budget, percentile) in [
+            ("phone.json=5ms", "phone.json", "5ms", 50.0),
+            ("a=b.json=60% of full@95", "a=b.json", "60% of full", 95.0),
+        ] {
+            let also: Also = text.parse().unwrap();
+            assert_eq!((also.table.to_str().unwrap(), also.percentile), (table, percentile));
+            assert_eq!(also.budget, budget);
+        }
+        for (text, part) in [
+            ("phone.json", "expected TABLE=BUDGET"),
+            ("=5ms", "expected TABLE=BUDGET"),
+            ("phone.json=5", "no unit"),
+            ("phone.json=5ms@", "a number after `@`"),
+            ("phone.json=5ms@nan", "a number after `@`"),
+        ] {
+            let message = text.parse::<Also>().unwrap_err().to_string();
+            assert!(message.contains(part) && message.contains("hint: "), "{text}: {message}");
+        }
+    }
+}
