@@ -163,17 +163,6 @@ impl SideBudgets {
         }
         Ok(Bound { asked: self, ..bound })
     }
-
-    /// The same where no data set is known: classes are numbered.
-    pub(crate) fn bind_unlabelled(self, space: &Space) -> Result<Bound> {
-        let largest = space.largest();
-        let mut info = ModelInfo::unlabelled(&space.network(&largest));
-        info.extra = vec![
-            ("genotype".to_owned(), largest.to_string()),
-            ("space".to_owned(), space.id().to_owned()),
-        ];
-        self.bind(space, &info)
-    }
 }
 
 impl Also {
@@ -196,6 +185,17 @@ impl Also {
         let constraint = LatencyConstraint::new(space, words, latency, budget_s)?;
         Ok((constraint, There { table, full_s: full.median_s }))
     }
+}
+
+/// What models of a space say about themselves where no data set is known: their classes are numbered.
+pub(crate) fn unlabelled(space: &Space) -> ModelInfo {
+    let largest = space.largest();
+    let mut info = ModelInfo::unlabelled(&space.network(&largest));
+    info.extra = vec![
+        ("genotype".to_owned(), largest.to_string()),
+        ("space".to_owned(), space.id().to_owned()),
+    ];
+    info
 }
 
 /// A device in words.
@@ -265,6 +265,13 @@ impl Bound {
     /// Tables of other devices.
     pub(crate) fn tables(&self) -> impl Iterator<Item = &LatencyTable> {
         self.there.iter().map(|there| &there.table)
+    }
+}
+
+impl BudgetResult {
+    /// Whether it is on the latency that is measured here.
+    pub(crate) fn is_measured(&self) -> bool {
+        matches!(self, Self::Latency(latency) if !latency.predicted)
     }
 }
 

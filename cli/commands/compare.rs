@@ -19,7 +19,7 @@ use serde::Serialize;
 pub(crate) use self::runs::{MethodResult, RunsResult};
 use crate::{
     args::{Compare, CompareSearch},
-    budgets::{BudgetResult, LatencyBudget},
+    budgets::{BudgetResult, LatencyBudget, unlabelled},
     format, output, plots,
     progress::Progress,
     runtime::{self, check_apart, check_writable, source_file, space_file},
@@ -74,7 +74,7 @@ fn strategies(args: &CompareSearch, plot: Option<&Path>, as_json: bool) -> Resul
     let full = table.predict_percentile(&space.network(&space.largest()), args.percentile)?;
     let (mut accuracy, known) = source(&args.accuracy, &space)?;
     let here = LatencyBudget::of_table(&table, args.percentile, budget, full.median_s)?;
-    let (budget_s, bound) = (here.seconds, args.side_budgets().bind_unlabelled(&space)?);
+    let (budget_s, bound) = (here.seconds, args.side_budgets().bind(&space, &unlabelled(&space))?);
     let search =
         SearchOptions { evaluations: args.evaluations as usize, ..SearchOptions::default() };
     let mut options = CompareOptions {

@@ -6,7 +6,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use netfit_export::ModelInfo;
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::{Accuracy, CsvAccuracy, Predictor, TableLatency, Threads};
 use netfit_search::{
@@ -18,7 +17,7 @@ use serde::Serialize;
 
 use crate::{
     args::Search,
-    budgets::{Bound, BudgetResult, Elsewhere, LatencyBudget, SideBudgets},
+    budgets::{Bound, BudgetResult, Elsewhere, LatencyBudget, unlabelled},
     config::Config,
     format, output, plots,
     progress::Progress,
@@ -163,23 +162,17 @@ impl Source {
 
     /// What must hold beside the latency: what was asked for, or else what a run was asked for.
     fn bind(&self, args: &Search, space: &Space) -> Result<Bound> {
-        let bind = |beside: SideBudgets, info: Option<&ModelInfo>| {
-            for output in [args.journal.as_deref(), args.plot.as_deref()] {
-                beside.refuse(output)?;
-            }
-            info.map_or_else(
-                || beside.clone().bind_unlabelled(space),
-                |info| beside.clone().bind(space, info),
-            )
+        let (asked, info) = match self {
+            Self::Csv(_) | Self::Predictor(_) => (args.beside.clone(), unlabelled(space)),
+            Self::Supernet(setting, _) | Self::Train(setting, _) => (
+                args.beside.clone().or(setting.side_budgets()),
+                setting.model_info(&space.largest()),
+            ),
         };
-        match self {
-            Self::Csv(_) | Self::Predictor(_) => bind(args.beside.clone(), None),
-            Self::Supernet(setting, _) | Self::Train(setting, _) => {
-                // A run's models also hold its labels.
-                let info = setting.model_info(&space.largest());
-                bind(args.beside.clone().or(setting.side_budgets()), Some(&info))
-            }
+        for output in [args.journal.as_deref(), args.plot.as_deref()] {
+            asked.refuse(output)?;
         }
+        asked.bind(space, &info)
     }
 
     fn accuracy<'a>(

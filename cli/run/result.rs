@@ -250,8 +250,7 @@ impl RunResult {
 
     /// What had to hold beside it.
     pub(crate) fn side_budgets(&self) -> impl Iterator<Item = &BudgetResult> {
-        let here = |budget: &&BudgetResult| !matches!(budget, BudgetResult::Latency(latency) if !latency.predicted);
-        self.budgets.iter().filter(here)
+        self.budgets.iter().filter(|budget| !budget.is_measured())
     }
 
     /// Whether the budgets hold.
@@ -277,13 +276,11 @@ impl RunResult {
     fn beside(&self) -> String {
         let judged = judged(&self.budgets, &self.chosen);
         let told = |(budget, judged): (&BudgetResult, Judged)| {
-            if matches!(budget, BudgetResult::Latency(latency) if !latency.predicted) {
-                return String::new();
-            }
             let over = if judged.holds { "" } else { ", OVER" };
             format!("; {} ({budget}{over})", judged.found.unwrap_or_else(|| "-".to_owned()))
         };
-        self.budgets.iter().zip(judged).map(told).collect()
+        let beside = self.budgets.iter().zip(judged).filter(|(budget, _)| !budget.is_measured());
+        beside.map(told).collect()
     }
 
     /// The four networks side by side, and the verdict.
