@@ -24,8 +24,8 @@ pub(crate) const MEDIAN: f64 = 50.0;
 /// What is asked for.
 #[derive(Args, Clone, Debug, Default, PartialEq)]
 pub(crate) struct SideBudgets {
-    /// Learned numbers that a network may have at most, for example 2500000. Default: no limit, or that of the run of
-    /// supernet:RUN or train:CONFIG.
+    /// Learned numbers that a network may have at most, for example 2500000. Default: no limit, or with supernet:RUN or
+    /// train:CONFIG that of the run.
     #[arg(long, value_name = "COUNT")]
     pub(crate) max_parameters: Option<u64>,
     /// Bytes that its ONNX file may take at most, for example 10000000; the search keeps to a bound that is above the file by
@@ -53,20 +53,12 @@ pub(crate) struct Also {
     pub(crate) percentile: f64,
 }
 
-/// What must hold in a space: the constraints, and what they were made of.
+/// What must hold in a space: the constraints, how results tell them, and the tables of other devices in their order.
 #[derive(Debug, Default)]
 pub(crate) struct Bound {
     pub(crate) constraints: SideConstraints,
-    asked: SideBudgets,
-    there: Vec<There>,
-}
-
-/// Another device.
-#[derive(Debug)]
-struct There {
-    table: LatencyTable,
-    /// What the full network is predicted to take there.
-    full_s: f64,
+    beside: Vec<BudgetResult>,
+    tables: Vec<LatencyTable>,
 }
 
 /// What had to hold, as results tell it.
@@ -149,19 +141,22 @@ impl SideBudgets {
     /// A budget that no network of the space keeps to; a table that cannot be read, or is another space's.
     pub(crate) fn bind(self, space: &Space, info: &ModelInfo) -> Result<Bound> {
         let mut bound = Bound::default();
-        let sizes = &mut bound.constraints.sizes;
-        if let Some(most) = self.max_parameters {
-            sizes.push(SizeConstraint::parameters(space, most)?);
+        let SideConstraints { sizes, elsewhere } = &mut bound.constraints;
+        if let Some(max) = self.max_parameters {
+            sizes.push(SizeConstraint::parameters(space, max)?);
+            bound.beside.push(BudgetResult::Parameters { max });
         }
-        if let Some(most) = self.max_bytes {
-            sizes.push(bytes(space, most, info)?);
+        if let Some(max) = self.max_bytes {
+            sizes.push(bytes(space, max, info)?);
+            bound.beside.push(BudgetResult::Bytes { max });
         }
-        for also in &self.also {
-            let (constraint, there) = also.bind(space).with_context(|| also.name())?;
-            bound.constraints.elsewhere.push(constraint);
-            bound.there.push(there);
+        for also in self.also {
+            let (constraint, table, budget) = also.bind(space).with_context(|| also.name())?;
+            elsewhere.push(constraint);
+            bound.beside.push(BudgetResult::Latency(budget));
+            bound.tables.push(table);
         }
-        Ok(Bound { asked: self, ..bound })
+        Ok(bound)
     }
 }
 
@@ -175,15 +170,16 @@ impl Also {
         self.budget.parse::<Budget>().map(drop).with_context(|| self.name())
     }
 
-    fn bind(&self, space: &Space) -> Result<(LatencyConstraint, There)> {
-        let table = LatencyTable::load(&self.table)?;
+    fn bind(&self, space: &Space) -> Result<(LatencyConstraint, LatencyTable, LatencyBudget)> {
+        let (table, percentile) = (LatencyTable::load(&self.table)?, self.percentile);
         table.check_space(space)?;
-        let latency = TableLatency::at_percentile(space, &table, self.percentile)?;
-        let full = table.predict_percentile(&space.network(&space.largest()), self.percentile)?;
-        let budget_s = self.budget.parse::<Budget>()?.resolve(full.median_s)?;
-        let words = device(&table.fingerprint) + &format::at(self.percentile);
-        let constraint = LatencyConstraint::new(space, words, latency, budget_s)?;
-        Ok((constraint, There { table, full_s: full.median_s }))
+        let latency = TableLatency::at_percentile(space, &table, percentile)?;
+        let full = table.predict_percentile(&space.network(&space.largest()), percentile)?;
+        let budget = self.budget.parse()?;
+        let budget = LatencyBudget::of_table(&table, percentile, budget, full.median_s)?;
+        let words = budget.device.clone() + &format::at(percentile);
+        let constraint = LatencyConstraint::new(space, words, latency, budget.seconds)?;
+        Ok((constraint, table, LatencyBudget { predicted: true, ..budget }))
     }
 }
 
@@ -199,7 +195,7 @@ pub(crate) fn unlabelled(space: &Space) -> ModelInfo {
 }
 
 /// A device in words.
-pub(crate) fn device(fingerprint: &Fingerprint) -> String {
+fn device(fingerprint: &Fingerprint) -> String {
     let Fingerprint { processor, provider, precision, threads, batch, .. } = fingerprint;
     format!("{processor} ({provider}, {precision}, {threads} thread(s), batch {batch})")
 }
@@ -229,42 +225,31 @@ impl FromStr for Also {
 impl Bound {
     /// All that must hold, the latency here first.
     pub(crate) fn budgets(&self, here: LatencyBudget) -> Vec<BudgetResult> {
-        let mut budgets = vec![BudgetResult::Latency(here)];
-        budgets.extend(self.asked.max_parameters.map(|max| BudgetResult::Parameters { max }));
-        budgets.extend(self.asked.max_bytes.map(|max| BudgetResult::Bytes { max }));
-        let elsewhere = &self.constraints.elsewhere;
-        for ((also, there), constraint) in self.asked.also.iter().zip(&self.there).zip(elsewhere) {
-            budgets.push(BudgetResult::Latency(LatencyBudget {
-                device: device(&there.table.fingerprint),
-                percentile: also.percentile,
-                seconds: constraint.budget_s(),
-                requested: also.budget.clone(),
-                full_s: also.budget.contains('%').then_some(there.full_s),
-                predicted: true,
-            }));
-        }
-        budgets
+        [&[BudgetResult::Latency(here)], &self.beside[..]].concat()
     }
 
     /// A network's latencies on all other devices, in the order of their budgets.
     pub(crate) fn elsewhere(&self, genotype: &Genotype) -> Vec<Elsewhere> {
-        let constraints = self.constraints.elsewhere.iter();
-        let told = |((also, there), other): ((&Also, &There), &LatencyConstraint)| {
-            let latency = other.predict(genotype);
+        let budgets = self.beside.iter().filter_map(|budget| match budget {
+            BudgetResult::Latency(budget) => Some(budget),
+            BudgetResult::Parameters { .. } | BudgetResult::Bytes { .. } => None,
+        });
+        let told = |(budget, there): (&LatencyBudget, &LatencyConstraint)| {
+            let latency = there.predict(genotype);
             Elsewhere {
-                device: device(&there.table.fingerprint),
-                percentile: also.percentile,
-                budget_s: other.budget_s(),
+                device: budget.device.clone(),
+                percentile: budget.percentile,
+                budget_s: budget.seconds,
                 latency_s: latency.median_s,
                 latency_interval_s: [latency.low_s, latency.high_s],
             }
         };
-        self.asked.also.iter().zip(&self.there).zip(constraints).map(told).collect()
+        budgets.zip(&self.constraints.elsewhere).map(told).collect()
     }
 
     /// Tables of other devices.
-    pub(crate) fn tables(&self) -> impl Iterator<Item = &LatencyTable> {
-        self.there.iter().map(|there| &there.table)
+    pub(crate) fn tables(&self) -> &[LatencyTable] {
+        &self.tables
     }
 }
 

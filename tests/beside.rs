@@ -4,15 +4,16 @@ use std::path::Path;
 
 use netfit_profiler::{FakeDevice, ProfileOptions, profile};
 use netfit_spaces::{Random, Space};
+use serde_json::{Value, json};
 
-use crate::cli::{configure, json, text};
+use crate::cli::{configure, json as json_of, text};
 
 /// The configuration of a run, and how many parameters it allows: a part of the networks has more.
 pub(crate) fn with_budgets(folder: &Path) -> (String, u64) {
     let space = folder.join("space.toml");
     configure(folder, "90% of full", "");
     let parameters = |network: &str| {
-        json(&["space", text(&space), "--network", network])["parameters"].as_u64().unwrap()
+        json_of(&["space", text(&space), "--network", network])["parameters"].as_u64().unwrap()
     };
     let (least, most) = (parameters("smallest"), parameters("largest"));
     let most = least + (most - least) * 3 / 5;
@@ -40,4 +41,21 @@ fn elsewhere(folder: &Path, most: u64) -> (&'static str, String) {
     assert!(seconds[0] < seconds[seconds.len() * 3 / 4]);
     // A time whose digits are no sum of powers of two.
     ("phone.json", format!("{}ms", seconds[seconds.len() * 3 / 4] * 1e3 + 1e-9))
+}
+
+/// The networks of such a run keep to all that was asked for, but for the full one.
+pub(crate) fn are_kept(run: &Path, result: &Value, most: u64) {
+    let number = |value: &Value| value.as_f64().unwrap();
+    assert_eq!(result["budgets"][1], json!({ "metric": "parameters", "max": most }));
+    assert_eq!(result["budgets"][2]["metric"], "bytes");
+    let phone = &result["budgets"][3];
+    assert_eq!((&phone["metric"], &phone["predicted"]), (&"latency".into(), &true.into()));
+    assert!(number(&result["full"]["elsewhere"][0]["latency_s"]) > number(&phone["seconds"]));
+    assert!(run.join("elsewhere/1.json").is_file());
+    for name in ["chosen", "random_best", "random_equal_latency"] {
+        assert!(result[name]["parameters"].as_u64().unwrap() <= most, "{name}");
+        let there = &result[name]["elsewhere"][0];
+        assert_eq!(there["device"], phone["device"]);
+        assert!(number(&there["latency_interval_s"][1]) <= number(&phone["seconds"]), "{name}");
+    }
 }

@@ -194,4 +194,5 @@ fn runs_that_cannot_be_compared_are_refused_by_what_differs() {
     assert!(advice(&["compare"]).contains("--space"));
     assert!(advice(&["compare", &first, &first, "--retrain", "5"]).contains("one run folder"));
     assert!(advice(&["compare", &first, "--space", "ofa-28"]).contains("table"));
+    assert!(advice(&["compare", &first, "--max-bytes", "9"]).contains("belong to strategies"));
 }

@@ -34,20 +34,9 @@ fn a_run_ends_in_a_measured_model() {
     let budget = number(&result["budgets"][0]["seconds"]);
     assert_eq!(result["within_budget"], number(&chosen["latency_measured_s"]) <= budget);
     assert_eq!(code == Some(0), result["within_budget"] == true);
-    assert_eq!(result["budgets"][1], json!({ "metric": "parameters", "max": most }));
-    assert_eq!(result["budgets"][2]["metric"], "bytes");
-    let phone = &result["budgets"][3];
-    assert_eq!((&phone["metric"], &phone["predicted"]), (&"latency".into(), &true.into()));
-    assert!(number(&result["full"]["elsewhere"][0]["latency_s"]) > number(&phone["seconds"]));
-    assert!(out.join("elsewhere/1.json").is_file());
+    beside::are_kept(&out, &result, most);
     // What was decided by it is gone on with, whatever becomes of it.
     fs::remove_file(folder.path().join("phone.json")).unwrap();
-    for name in ["chosen", "random_best", "random_equal_latency"] {
-        assert!(result[name]["parameters"].as_u64().unwrap() <= most, "{name}");
-        let there = &result[name]["elsewhere"][0];
-        assert_eq!(there["device"], phone["device"]);
-        assert!(number(&there["latency_interval_s"][1]) <= number(&phone["seconds"]), "{name}");
-    }
     assert!((number(&result["budgets"][0]["full_s"]) * 0.9 - budget).abs() < 1e-12);
     assert!(number(&chosen["latency_interval_s"][1]) <= budget);
     let calls = number(&chosen["images_per_second"]) * number(&chosen["latency_measured_s"]);
@@ -337,12 +326,15 @@ fn a_run_of_mnasnet_ends_in_a_measured_model_of_a_network_trained_on_its_own() {
     let other = ["run", &config, "--out", text(&out), "--budget", "3ms"];
     assert!(error(&other).contains("another configuration"));
     assert!(advice(&["run", &config, "--out", text(&out), "--budget", "3"]).contains("no unit"));
+    are_an_accuracy_source(folder.path(), &config, &out);
+}
 
-    // The same networks again, as an accuracy source of a search: cut off after one, then gone on with.
-    let (table, space) = (out.join("table.json"), folder.path().join("space.toml"));
+/// The same networks again, as an accuracy source of a search: cut off after one, then gone on with.
+fn are_an_accuracy_source(folder: &Path, config: &str, out: &Path) {
+    let (table, space) = (out.join("table.json"), folder.join("space.toml"));
     let source = format!("train:{config}");
     let search = |journal: &str, evaluations: &str| {
-        let journal = folder.path().join(journal);
+        let journal = folder.join(journal);
         json_from(&[
             "search",
             "--space",

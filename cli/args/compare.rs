@@ -6,7 +6,7 @@ use clap::Args;
 use netfit_search::job::Scratch;
 
 use super::TrainDevice;
-use crate::budgets::{Also, SideBudgets};
+use crate::budgets::SideBudgets;
 
 /// What `netfit compare --help` says of its JSON.
 const COMPARE_JSON: &str = "\
@@ -58,6 +58,9 @@ pub(crate) struct Compare {
     /// accuracy over latency.
     #[arg(long, value_name = "FILE")]
     pub(crate) plot: Option<PathBuf>,
+    // Beside the strategies, not among them: clap does not see an optional group that holds another one.
+    #[command(flatten)]
+    pub(crate) beside: SideBudgets,
     #[command(flatten)]
     pub(crate) search: Option<CompareSearch>,
 }
@@ -104,18 +107,6 @@ pub(crate) struct CompareSearch {
     /// profile with --percentiles.
     #[arg(long, default_value_t = 50.0)]
     pub(crate) percentile: f64,
-    // Not as [`SideBudgets`]: clap does not see that these options are given where a group of them holds another one.
-    /// Learned numbers that a network may have at most, for example 2500000.
-    #[arg(long, value_name = "COUNT")]
-    pub(crate) max_parameters: Option<u64>,
-    /// Bytes that its ONNX file may take at most, for example 10000000; the search keeps to a bound that is above the
-    /// file by 1 kB and 200 bytes for each node of the graph, or less. Classes count as numbers.
-    #[arg(long, value_name = "BYTES")]
-    pub(crate) max_bytes: Option<u64>,
-    /// A latency that must hold on another device, too, by what its table of the same space predicts: for example
-    /// phone.json=5ms, or phone.json=8ms@95 for a percentile that the table has. May be given several times.
-    #[arg(long, value_name = "TABLE=BUDGET[@PERCENTILE]")]
-    pub(crate) also: Vec<Also>,
     /// What is compared, for example evolution,tunas,mnasnet:mnasnet-soft; after a colon stands the reward to learn from.
     /// Default: every strategy.
     #[arg(long, value_name = "LIST", value_delimiter = ',')]
@@ -129,12 +120,4 @@ pub(crate) struct CompareSearch {
     /// The first seed.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-}
-
-impl CompareSearch {
-    /// What must hold beside the latency.
-    pub(crate) fn side_budgets(&self) -> SideBudgets {
-        let Self { max_parameters, max_bytes, also, .. } = self;
-        SideBudgets { max_parameters: *max_parameters, max_bytes: *max_bytes, also: also.clone() }
-    }
 }

@@ -19,7 +19,7 @@ use serde::Serialize;
 pub(crate) use self::runs::{MethodResult, RunsResult};
 use crate::{
     args::{Compare, CompareSearch},
-    budgets::{BudgetResult, LatencyBudget, unlabelled},
+    budgets::{BudgetResult, LatencyBudget, SideBudgets, unlabelled},
     format, output, plots,
     progress::Progress,
     runtime::{self, check_apart, check_writable, source_file, space_file},
@@ -42,8 +42,13 @@ pub(crate) fn execute(args: &Compare, as_json: bool) -> Result<()> {
     if args.retrain.is_none() {
         args.training.expect_none("a comparison without --retrain")?;
     }
+    if args.search.is_none() && args.beside != SideBudgets::default() {
+        bail!(
+            "--max-parameters, --max-bytes and --also belong to strategies; hint: runs have theirs in their netfit.toml"
+        );
+    }
     match (&args.search, &args.runs[..], args.retrain) {
-        (Some(search), [], None) => strategies(search, args.plot.as_deref(), as_json),
+        (Some(search), [], None) => strategies(search, &args.beside, args.plot.as_deref(), as_json),
         (None, [run], Some(count)) => {
             if args.plot.is_some() {
                 bail!("--retrain draws no picture; hint: leave out --plot");
@@ -61,12 +66,17 @@ pub(crate) fn execute(args: &Compare, as_json: bool) -> Result<()> {
     }
 }
 
-fn strategies(args: &CompareSearch, plot: Option<&Path>, as_json: bool) -> Result<()> {
+fn strategies(
+    args: &CompareSearch,
+    beside: &SideBudgets,
+    plot: Option<&Path>,
+    as_json: bool,
+) -> Result<()> {
     let start = Instant::now();
     let budget: Budget = args.budget.parse()?;
     let read = [Some(args.table.as_path()), source_file(&args.accuracy), space_file(&args.space)];
     check_apart([plot].into_iter().chain(read).flatten())?;
-    args.side_budgets().refuse(plot)?;
+    beside.refuse(plot)?;
     let table = LatencyTable::load(&args.table)?;
     let space = runtime::space(&args.space)?;
     table.check_space(&space)?;
@@ -74,7 +84,7 @@ fn strategies(args: &CompareSearch, plot: Option<&Path>, as_json: bool) -> Resul
     let full = table.predict_percentile(&space.network(&space.largest()), args.percentile)?;
     let (mut accuracy, known) = source(&args.accuracy, &space)?;
     let here = LatencyBudget::of_table(&table, args.percentile, budget, full.median_s)?;
-    let (budget_s, bound) = (here.seconds, args.side_budgets().bind(&space, &unlabelled(&space))?);
+    let (budget_s, bound) = (here.seconds, beside.clone().bind(&space, &unlabelled(&space))?);
     let search =
         SearchOptions { evaluations: args.evaluations as usize, ..SearchOptions::default() };
     let mut options = CompareOptions {
@@ -116,6 +126,7 @@ struct Shown<'a> {
     result: &'a ComparisonResult,
     /// What the latencies and the budget are.
     percentile: f64,
+    /// All that had to hold.
     budgets: Vec<BudgetResult>,
     /// How long all of it took.
     seconds: f64,

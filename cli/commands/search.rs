@@ -78,7 +78,7 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
             result: &result,
             percentile: args.percentile,
             budgets: bound.budgets(here),
-            elsewhere: Other::of(&result, &bound),
+            elsewhere: OnOtherDevices::of(&result, &bound),
         });
     }
     print(&result, args.percentile, &bound)
@@ -95,18 +95,18 @@ struct Shown<'a> {
     budgets: Vec<BudgetResult>,
     /// Latencies on other devices, where these have a budget.
     #[serde(skip_serializing_if = "Option::is_none")]
-    elsewhere: Option<Other>,
+    elsewhere: Option<OnOtherDevices>,
 }
 
 /// Latencies on other devices, in the order of their budgets.
 #[derive(Serialize)]
-struct Other {
+struct OnOtherDevices {
     best: Vec<Elsewhere>,
     /// Of each network of the front.
     pareto: Vec<Vec<Elsewhere>>,
 }
 
-impl Other {
+impl OnOtherDevices {
     fn of(result: &SearchResult, bound: &Bound) -> Option<Self> {
         let best = bound.elsewhere(&result.best.genotype);
         let pareto = result.pareto.iter().map(|network| bound.elsewhere(&network.genotype));

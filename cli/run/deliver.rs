@@ -49,7 +49,12 @@ fn export_all(
         let weights = setting.folder.network(name, "safetensors");
         let path = model(setting, name);
         let found = write_model(setting, torch, &candidate.genotype, &weights, &path)?;
-        let file = path.metadata().with_context(|| format!("cannot read `{}`", path.display()))?;
+        let file = path.metadata().with_context(|| {
+            format!(
+                "cannot read `{}`, just written; hint: is the run folder still there?",
+                path.display()
+            )
+        })?;
         candidate.model_bytes = Some(file.len());
         difference = difference.max(found);
     }

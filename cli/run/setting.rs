@@ -110,7 +110,7 @@ impl Setting {
 
     /// Keeps the tables of other devices in the run folder: what was decided by them is gone on with.
     pub(crate) fn keep_elsewhere(&self) -> Result<()> {
-        for (number, table) in self.bound()?.tables().enumerate() {
+        for (number, table) in self.bound()?.tables().iter().enumerate() {
             let path = self.folder.elsewhere(number + 1);
             make_folder_of(&path)?;
             table.save(&path)?;

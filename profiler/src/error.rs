@@ -164,13 +164,8 @@ pub(crate) fn words(message: &str) -> String {
     let mut told = String::new();
     while let Some((before, after)) = rest.split_once("[ONNXRuntimeError] : ") {
         let Some(words) = after.splitn(3, " : ").nth(2) else { break };
-        let place = before.find(".cc:").map_or(before, |at| &before[..at]);
-        let whole = if place.len() == before.len() {
-            before.len()
-        } else {
-            place.rfind(' ').map_or(0, |at| at + 1)
-        };
-        told += &before[..whole];
+        let place = before.find(".cc:").map(|at| before[..at].rfind(' ').map_or(0, |at| at + 1));
+        told += &before[..place.unwrap_or(before.len())];
         rest = words;
     }
     told + rest

@@ -136,16 +136,6 @@ impl LatencyConstraint {
         Ok(Self { device, latency, budget_s, fastest })
     }
 
-    /// The device, in words.
-    pub fn device(&self) -> &str {
-        &self.device
-    }
-
-    /// Latency that the upper end of a prediction's interval must keep to.
-    pub fn budget_s(&self) -> f64 {
-        self.budget_s
-    }
-
     /// A network's latency there.
     pub fn predict(&self, genotype: &Genotype) -> Latency {
         self.latency.latency(genotype)
