@@ -8,7 +8,7 @@ mod table;
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use netfit_profiler::ProfileOptions;
 
 pub(crate) use self::compare::{Compare, CompareSearch};
@@ -295,6 +295,17 @@ pub(crate) struct Export {
     /// The ONNX file to write; its weights go beside it into a file that ends in .safetensors.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+    /// The numbers that the ONNX file computes with; by default those of the run's device. int8 is quantised by what the
+    /// network's tensors hold on training images.
+    #[arg(long)]
+    pub(crate) precision: Option<Exported>,
+}
+
+/// Numbers of an exported file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Exported {
+    Fp32,
+    Int8,
 }
 
 fn percentile(text: &str) -> std::result::Result<f64, String> {

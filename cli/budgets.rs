@@ -9,9 +9,10 @@ use std::{
 
 use anyhow::{Context as _, Error, Result};
 use clap::Args;
-use netfit_export::{ModelInfo, block_bytes};
+use netfit_export::{ModelInfo, block_bytes, quantized_block_bytes};
 use netfit_latency_tables::{Fingerprint, LatencyTable};
 use netfit_predictors::TableLatency;
+use netfit_profiler::Precision;
 use netfit_search::{Budget, LatencyConstraint, SideConstraints, SizeConstraint};
 use netfit_spaces::{Genotype, Space};
 use serde::{Deserialize, Serialize};
@@ -135,11 +136,11 @@ impl SideBudgets {
         both.into_iter().try_for_each(check_apart)
     }
 
-    /// The same in `space`, whose models say `info` about themselves.
+    /// The same in `space`, whose models say `info` about themselves and compute with 8-bit numbers or not.
     ///
     /// # Errors
     /// A budget that no network of the space keeps to; a table that cannot be read, or is another space's.
-    pub(crate) fn bind(self, space: &Space, info: &ModelInfo) -> Result<Bound> {
+    pub(crate) fn bind(self, space: &Space, info: &ModelInfo, int8: bool) -> Result<Bound> {
         let mut bound = Bound::default();
         let SideConstraints { sizes, elsewhere } = &mut bound.constraints;
         if let Some(max) = self.max_parameters {
@@ -147,7 +148,7 @@ impl SideBudgets {
             bound.beside.push(BudgetResult::Parameters { max });
         }
         if let Some(max) = self.max_bytes {
-            sizes.push(bytes(space, max, info)?);
+            sizes.push(bytes(space, max, info, int8)?);
             bound.beside.push(BudgetResult::Bytes { max });
         }
         for also in self.also {
@@ -273,15 +274,21 @@ impl fmt::Display for BudgetResult {
     }
 }
 
-fn bytes(space: &Space, most: u64, info: &ModelInfo) -> Result<SizeConstraint> {
+/// Whether the networks of a table compute with 8-bit numbers.
+pub(crate) fn quantizes(table: &LatencyTable) -> bool {
+    table.fingerprint.precision == Precision::Int8.long_name()
+}
+
+fn bytes(space: &Space, most: u64, info: &ModelInfo, int8: bool) -> Result<SizeConstraint> {
+    let of_block = if int8 { quantized_block_bytes } else { block_bytes };
     let mut known = HashMap::new();
     let constraint = SizeConstraint::new(space, "bytes", most, info.bytes()?, |block| {
         let text = block.to_string();
         if let Some(bytes) = known.get(&text) {
             return Ok(*bytes);
         }
-        let bytes = block_bytes(block)
-            .map_err(|error| netfit_predictors::Error::Source(Box::new(error)))?;
+        let bytes =
+            of_block(block).map_err(|error| netfit_predictors::Error::Source(Box::new(error)))?;
         known.insert(text, bytes);
         Ok(bytes)
     })?;

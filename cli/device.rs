@@ -41,7 +41,7 @@ pub(crate) struct DeviceSpec {
     threads: Option<u16>,
     /// Images a call.
     batch: Option<u16>,
-    /// The numbers that a GPU computes with.
+    /// The numbers that it computes with.
     precision: Option<Precision>,
     /// Whether a GPU's cache is flushed before each call.
     cold: Option<bool>,
@@ -78,7 +78,7 @@ impl DeviceSpec {
         let precision = self.precision();
         let ort = |provider| Measures::Ort(OrtOptions { provider, threads, batch });
         match self.kind {
-            DeviceKind::Cpu => ort(Provider::Cpu),
+            DeviceKind::Cpu => ort(Provider::Cpu { precision }),
             DeviceKind::CudaOrt(gpu) => ort(Provider::Cuda { gpu, precision }),
             DeviceKind::TensorRt(gpu) => ort(Provider::TensorRt { gpu, precision }),
             DeviceKind::Cuda(gpu) => {
@@ -103,13 +103,12 @@ impl DeviceSpec {
         let warm = GPUS.map(|(_, kind)| Self::new(kind(gpu)));
         let cold = Self { cold: Some(true), ..Self::new(DeviceKind::Cuda(gpu)) };
         let measured = |spec: &Self| spec.measures().provider() == fingerprint.provider;
-        let Some(gpu) = warm.into_iter().chain([cold]).find(measured) else {
-            let threads = Some(u16::try_from(fingerprint.threads)?);
-            return Ok(Self { threads, batch, ..Self::default() });
-        };
+        let gpu = warm.into_iter().chain([cold]).find(measured);
+        let threads = u16::try_from(fingerprint.threads)?;
+        let spec = gpu.unwrap_or(Self { threads: Some(threads), ..Self::default() });
         let named = |known: &&Precision| known.long_name() == fingerprint.precision;
-        let precision = gpu.kind.precisions().iter().find(named).copied();
-        Ok(Self { batch, precision, ..gpu })
+        let precision = spec.kind.precisions().iter().find(named).copied();
+        Ok(Self { batch, precision, ..spec })
     }
 
     /// Takes from `--threads` and `--batch` what it does not say itself; a contradiction is an error.
@@ -155,7 +154,7 @@ impl DeviceSpec {
                 self.threads.replace(number(THREADS)?).is_some()
             }
             "batch" => self.batch.replace(number(BATCH)?).is_some(),
-            "precision" if !precisions.is_empty() => {
+            "precision" => {
                 let known = precisions.iter().find(|known| known.name() == value);
                 let names: Vec<&str> = precisions.iter().map(|known| known.name()).collect();
                 let found = known.with_context(|| {
@@ -268,7 +267,8 @@ mod tests {
     fn providers_of_onnx_runtime_are_devices_of_their_own() {
         let (gpu, precision) = (1, Precision::Tf32);
         for (text, provider) in [
-            ("cpu:threads=2", Provider::Cpu),
+            ("cpu:threads=2", Provider::default()),
+            ("cpu:precision=int8", Provider::Cpu { precision: Precision::Int8 }),
             ("cuda-ort:1,precision=tf32", Provider::Cuda { gpu, precision }),
             ("tensorrt:1", Provider::TensorRt { gpu, precision }),
         ] {
@@ -284,6 +284,7 @@ mod tests {
     fn fingerprints_name_their_device() {
         for text in [
             "cpu:threads=2,batch=8",
+            "cpu:threads=2,batch=8,precision=int8",
             "cuda:3,batch=8,precision=bf16,cache=cold",
             "cuda-ort:3,batch=4,precision=tf32",
             "tensorrt:3,batch=1,precision=fp16",
@@ -318,7 +319,7 @@ mod tests {
             ("cpu:", "expected NAME=VALUE, found ``"),
             ("cpu:2", "expected NAME=VALUE, found `2`"),
             ("cpu:threads=2,", "expected NAME=VALUE, found ``"),
-            ("cpu:precision=fp16", "unknown parameter `precision`"),
+            ("cpu:precision=fp16", "expected precision of fp32, int8, found `fp16`"),
             ("cuda:0,threads=2", "unknown parameter `threads`"),
             ("cuda:0,precision=int8", "expected precision of fp32, tf32, fp16, bf16, found `int8`"),
             ("cuda:0,cache=hot", "expected cache of warm, cold, found `hot`"),

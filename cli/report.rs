@@ -69,6 +69,8 @@ struct Compared {
     deviation: String,
     held_out: String,
     test: String,
+    /// The test accuracy of the same in 32-bit numbers, where the file has others.
+    exact: String,
 }
 
 /// A block of the chosen network; `width` is a share of the slowest, in per cent.
@@ -248,6 +250,9 @@ fn networks(result: &RunResult) -> Vec<Compared> {
             deviation: deviation(candidate),
             held_out: format::percent(candidate.accuracy_held_out()),
             test: format::percent(candidate.accuracy_test),
+            exact: candidate.accuracy_test_fp32.map_or_else(String::new, |accuracy| {
+                format!("fp32 {}", format::percent(Some(accuracy)))
+            }),
         }
     };
     result.candidates().into_iter().map(compared).collect()

@@ -117,7 +117,7 @@ fn the_models_of_a_killed_device_are_removed() {
     let open = Request::Open {
         library: netfit_profiler::library().unwrap(),
         threads: 1,
-        provider: Provider::Cpu,
+        provider: Provider::default(),
         cache: models,
         canary_s: None,
     };

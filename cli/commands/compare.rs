@@ -19,7 +19,7 @@ use serde::Serialize;
 pub(crate) use self::runs::{MethodResult, RunsResult};
 use crate::{
     args::{Compare, CompareSearch},
-    budgets::{BudgetResult, LatencyBudget, SideBudgets, unlabelled},
+    budgets::{BudgetResult, LatencyBudget, SideBudgets, quantizes, unlabelled},
     format, output, plots,
     progress::Progress,
     runtime::{self, check_apart, check_writable, source_file, space_file},
@@ -84,7 +84,8 @@ fn strategies(
     let full = table.predict_percentile(&space.network(&space.largest()), args.percentile)?;
     let (mut accuracy, known) = source(&args.accuracy, &space)?;
     let here = LatencyBudget::of_table(&table, args.percentile, budget, full.median_s)?;
-    let (budget_s, bound) = (here.seconds, beside.clone().bind(&space, &unlabelled(&space))?);
+    let budget_s = here.seconds;
+    let bound = beside.clone().bind(&space, &unlabelled(&space), quantizes(&table))?;
     let search =
         SearchOptions { evaluations: args.evaluations as usize, ..SearchOptions::default() };
     let mut options = CompareOptions {

@@ -3,7 +3,11 @@
 use anyhow::{Result, bail};
 use serde_json::json;
 
-use crate::{args::Export, output, run, runtime::check_writable};
+use crate::{
+    args::{Export, Exported},
+    output, run,
+    runtime::check_writable,
+};
 
 pub(crate) fn execute(args: &Export, as_json: bool) -> Result<()> {
     let setting = run::Setting::existing(&args.run)?.training_on(&args.training);
@@ -27,7 +31,9 @@ pub(crate) fn execute(args: &Export, as_json: bool) -> Result<()> {
     check_writable(&args.out)?;
     check_writable(&weights)?;
     let mut torch = setting.torch()?;
-    let difference = run::export(&setting, &mut torch, &genotype, &weights, &args.out)?;
+    let int8 = args.precision.map_or_else(|| setting.quantizes(), |asked| asked == Exported::Int8);
+    let file = (args.out.as_path(), int8);
+    let difference = run::export(&setting, &mut torch, &genotype, &weights, file)?;
     if as_json {
         return output::json(&json!({
             "model": args.out.display().to_string(), "weights": weights.display().to_string(),

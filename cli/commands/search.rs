@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use crate::{
     args::Search,
-    budgets::{Bound, BudgetResult, Elsewhere, LatencyBudget, unlabelled},
+    budgets::{Bound, BudgetResult, Elsewhere, LatencyBudget, quantizes, unlabelled},
     config::Config,
     format, output, plots,
     progress::Progress,
@@ -47,7 +47,7 @@ pub(crate) fn execute(args: &Search, as_json: bool) -> Result<()> {
     let budget_s = budget.resolve(full.median_s)?;
     let goal = StrategyOptions { target_s: Some(budget_s), reward };
     let mut strategy = strategy_with(args.strategy.name(), &space, args.seed, &goal)?;
-    let bound = source.bind(args, &space)?;
+    let bound = source.bind(args, &table, &space)?;
     let mut journal = args.journal.as_ref().map(|path| Journal::open(path, &space)).transpose()?;
     let mut options = SearchOptions { evaluations: args.evaluations, ..SearchOptions::default() };
     if matches!(source, Source::Train(..)) {
@@ -161,7 +161,7 @@ impl Source {
     }
 
     /// What must hold beside the latency: what was asked for, or else what a run was asked for.
-    fn bind(&self, args: &Search, space: &Space) -> Result<Bound> {
+    fn bind(&self, args: &Search, table: &LatencyTable, space: &Space) -> Result<Bound> {
         let (asked, info) = match self {
             Self::Csv(_) | Self::Predictor(_) => (args.beside.clone(), unlabelled(space)),
             Self::Supernet(setting, _) | Self::Train(setting, _) => (
@@ -172,7 +172,7 @@ impl Source {
         for output in [args.journal.as_deref(), args.plot.as_deref()] {
             asked.refuse(output)?;
         }
-        asked.bind(space, &info)
+        asked.bind(space, &info, quantizes(table))
     }
 
     fn accuracy<'a>(

@@ -3,7 +3,7 @@
 use std::{fmt, str::FromStr};
 
 use anyhow::{Context as _, Error, Result};
-use netfit_profiler::{Precision, Provider};
+use netfit_profiler::{CudaOptions, Precision, Provider};
 
 /// What is measured.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,11 +30,11 @@ pub(crate) const GPUS: [OnGpu; 3] = [
 ];
 
 impl DeviceKind {
-    /// The numbers that it can compute with, its default first; a processor is not asked.
+    /// The numbers that it can compute with, its default first.
     pub(super) fn precisions(self) -> &'static [Precision] {
         match self {
-            Self::Cpu => &[],
-            Self::Cuda(_) => &Precision::ALL,
+            Self::Cpu => Provider::CPU,
+            Self::Cuda(_) => CudaOptions::PRECISIONS,
             Self::CudaOrt(_) => Provider::CUDA,
             Self::TensorRt(_) => Provider::TENSORRT,
         }

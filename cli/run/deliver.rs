@@ -3,14 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use netfit_data::{Dataset, Splits};
 use netfit_latency_tables::{Hygiene, LatencyTable, Verdict};
 use netfit_profiler::{Device, MeasureOptions, Protocol, Session, measure, time_files};
 use netfit_search::TorchProcess;
 
 use super::{
     Choice, Setting,
-    export::{logits, write_model},
+    export::{write_model, write_quantized},
+    inference::accuracy,
 };
 use crate::{progress::Progress, runtime};
 
@@ -19,8 +19,6 @@ const CALLS: usize = 3000;
 const CALLS_S: f64 = 15.0;
 /// How often they are timed where the machine is disturbed.
 const ATTEMPTS: usize = 3;
-/// Images of a batch of the test, and their pixels (height x width) together, at most.
-const LARGEST_BATCH: (usize, usize) = (200, 4_000_000);
 
 /// Exports and measures all candidates; returns the largest difference between the two runtimes' logits, and whether the
 /// machine was quiet.
@@ -47,8 +45,12 @@ fn export_all(
     for (done, (name, candidate)) in choice.candidates().into_iter().enumerate() {
         progress.update("exporting networks", done as u64, 4, "");
         let weights = setting.folder.network(name, "safetensors");
-        let path = model(setting, name);
-        let found = write_model(setting, torch, &candidate.genotype, &weights, &path)?;
+        let (path, exact) = (model(setting, name), exact(setting, name));
+        let written = exact.as_ref().unwrap_or(&path);
+        let found = write_model(setting, torch, &candidate.genotype, &weights, written)?;
+        if let Some(exact) = &exact {
+            write_quantized(setting, exact, &path)?;
+        }
         let file = path.metadata().with_context(|| {
             format!(
                 "cannot read `{}`, just written; hint: is the run folder still there?",
@@ -104,9 +106,14 @@ fn measure_all(
 /// Tests the exported files on the test images: once, when nothing is chosen any more.
 pub(crate) fn test(setting: &Setting, choice: &mut Choice, progress: &mut Progress) -> Result<()> {
     let images = &setting.images;
+    let mut tested = |model: &Path| {
+        let mut session = Session::open(model, runtime::threads(None))?;
+        accuracy(&mut session, images, &images.test, progress)
+    };
     for (name, candidate) in choice.candidates() {
-        let mut session = Session::open(&model(setting, name), runtime::threads(None))?;
-        candidate.accuracy_test = Some(accuracy(&mut session, images, &images.test, progress)?);
+        candidate.accuracy_test = Some(tested(&model(setting, name))?);
+        candidate.accuracy_test_fp32 =
+            exact(setting, name).map(|exact| tested(&exact)).transpose()?;
     }
     progress.finish();
     Ok(())
@@ -115,6 +122,11 @@ pub(crate) fn test(setting: &Setting, choice: &mut Choice, progress: &mut Progre
 /// Where a candidate's ONNX file is.
 fn model(setting: &Setting, name: &str) -> PathBuf {
     if name == "chosen" { setting.folder.model() } else { setting.folder.network(name, "onnx") }
+}
+
+/// Where the same is in 32-bit numbers, where its own file has others.
+fn exact(setting: &Setting, name: &str) -> Option<PathBuf> {
+    setting.quantizes().then(|| setting.folder.network(&format!("{name}-fp32"), "onnx"))
 }
 
 /// The measured percentile of single calls, 95 or 99 as the configuration was checked, and whether the machine was quiet
@@ -154,26 +166,4 @@ fn tail(
         }
         attempt += 1;
     }
-}
-
-fn accuracy(
-    session: &mut Session,
-    splits: &Splits,
-    dataset: &Dataset,
-    progress: &mut Progress,
-) -> Result<f64> {
-    let mut correct = 0;
-    let (images, pixels) = LARGEST_BATCH;
-    let batch = (pixels / (dataset.shape.height * dataset.shape.width)).clamp(1, images);
-    for start in (0..dataset.len()).step_by(batch) {
-        progress.update("testing in ONNX Runtime", start as u64, dataset.len() as u64, "");
-        let count = batch.min(dataset.len() - start);
-        let logits = logits(session, splits, dataset, start, count)?;
-        let classes = logits.len() / count;
-        for (row, target) in logits.chunks(classes).zip(&dataset.targets[start..]) {
-            let guess = (0..classes).max_by(|&a, &b| row[a].total_cmp(&row[b]));
-            correct += usize::from(guess == Some(usize::from(*target)));
-        }
-    }
-    Ok(correct as f64 / dataset.len() as f64)
 }

@@ -3,14 +3,13 @@
 use std::path::Path;
 
 use anyhow::{Result, anyhow, bail};
-use netfit_data::{Dataset, Splits};
 use netfit_export::{Weights, save_model, to_onnx};
 use netfit_profiler::Session;
 use netfit_search::TorchProcess;
 use netfit_spaces::Genotype;
 use tempfile::TempPath;
 
-use super::Setting;
+use super::{Setting, inference::logits, quantize::quantized};
 use crate::runtime::{self, make_folder_of};
 
 /// Test images on which ONNX Runtime's logits are compared with torch's.
@@ -19,25 +18,28 @@ const COMPARED: usize = 64;
 const TOLERANCE: f64 = 1e-4;
 
 /// Cuts a subnet out of the supernet and writes its weights and its ONNX file once both are known to be right; returns
-/// the largest difference between the two runtimes' logits.
+/// the largest difference between the two runtimes' logits. In 8 bits it is what the file is made of that is compared.
 pub(crate) fn export(
     setting: &Setting,
     torch: &mut TorchProcess,
     genotype: &Genotype,
     weights: &Path,
-    model: &Path,
+    (model, int8): (&Path, bool),
 ) -> Result<f64> {
     make_folder_of(weights)?;
     let unchecked = unchecked(weights)?;
     torch.extract(genotype, &unchecked)?;
     let (unnamed, difference) = checked(setting, torch, genotype, &unchecked, model)?;
+    if int8 {
+        save_model(&unnamed, &quantized(setting, &unnamed)?)?;
+    }
     put(unchecked, weights)?;
     put(unnamed, model)?;
     Ok(difference)
 }
 
 /// Where a file waits, beside its place, until it is known to be right; it goes if it does not come to that.
-fn unchecked(path: &Path) -> Result<TempPath> {
+pub(super) fn unchecked(path: &Path) -> Result<TempPath> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let name = format!(".unchecked-{}-{name}", std::process::id());
     Ok(TempPath::try_from_path(path.with_file_name(name))?)
@@ -64,6 +66,11 @@ pub(super) fn write_model(
     Ok(difference)
 }
 
+/// Writes the model in the file `exact` in 8-bit numbers.
+pub(super) fn write_quantized(setting: &Setting, exact: &Path, model: &Path) -> Result<()> {
+    Ok(save_model(model, &quantized(setting, exact)?)?)
+}
+
 /// Writes the ONNX file of a network with these weights beside its place `model`; returns it, and the largest difference
 /// between ONNX Runtime's and torch's logits on real images.
 fn checked(
@@ -80,7 +87,7 @@ fn checked(
     let count = COMPARED.min(images.test.len());
     let expected = torch.logits(genotype, weights, count)?;
     let mut session = Session::open(&unchecked, runtime::threads(None))?;
-    let found = logits(&mut session, images, &images.test, 0, count)?;
+    let found = logits(&mut session, images, &images.test, 0..count)?;
     match agreement(&expected.concat(), &found) {
         Ok(difference) => Ok((unchecked, difference)),
         Err(reason) => bail!(
@@ -111,21 +118,6 @@ fn agreement(expected: &[f32], found: &[f32]) -> std::result::Result<f64, String
         ));
     }
     Ok(difference)
-}
-
-/// Logits of `count` images from `start` on, row-major.
-pub(super) fn logits(
-    session: &mut Session,
-    splits: &Splits,
-    dataset: &Dataset,
-    start: usize,
-    count: usize,
-) -> Result<Vec<f32>> {
-    let shape = dataset.shape;
-    let size = shape.elements();
-    let pixels = &dataset.images[start * size..(start + count) * size];
-    let input = splits.normalization.apply(pixels, shape);
-    Ok(session.logits(&input, &[count, shape.channels, shape.height, shape.width])?)
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 mod deliver;
 mod export;
 mod folder;
+mod inference;
 mod latency;
 mod methods;
+mod quantize;
 mod result;
 mod setting;
 

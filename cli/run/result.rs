@@ -150,6 +150,9 @@ pub(crate) struct Candidate {
     #[serde(default)]
     pub(crate) accuracy_trained: Option<f64>,
     pub(crate) accuracy_test: Option<f64>,
+    /// That of the same weights in 32-bit numbers, where the exported file has others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) accuracy_test_fp32: Option<f64>,
 }
 
 impl Candidate {
@@ -186,6 +189,7 @@ impl Candidate {
             accuracy_proxy: None,
             accuracy_trained: None,
             accuracy_test: None,
+            accuracy_test_fp32: None,
         }
     }
 }
@@ -288,18 +292,13 @@ impl RunResult {
         let rows: Vec<Vec<String>> =
             self.candidates().iter().map(|(name, candidate)| row(name, candidate)).collect();
         output::text("")?;
-        output::table(
-            &[
-                "network",
-                "parameters",
-                "mult-adds",
-                "predicted",
-                "measured",
-                "held-out acc.",
-                "test acc.",
-            ],
-            &rows,
-        )?;
+        let mut header =
+            vec!["network", "parameters", "mult-adds", "predicted", "measured", "held-out acc."];
+        header.push("test acc.");
+        if self.chosen.accuracy_test_fp32.is_some() {
+            header.push("in fp32");
+        }
+        output::table(&header, &rows)?;
         output::text(&self.verdict()?)?;
         output::text(&format!("model   {}", folder.model().display()))?;
         if folder.report().exists() {
@@ -310,7 +309,7 @@ impl RunResult {
 }
 
 fn row(name: &str, candidate: &Candidate) -> Vec<String> {
-    vec![
+    let row = vec![
         name.to_owned(),
         candidate.parameters.to_string(),
         candidate.multiply_adds.to_string(),
@@ -318,5 +317,7 @@ fn row(name: &str, candidate: &Candidate) -> Vec<String> {
         candidate.latency_measured_s.map_or_else(|| "-".to_owned(), format::seconds),
         format::percent(candidate.accuracy_held_out()),
         format::percent(candidate.accuracy_test),
-    ]
+    ];
+    let exact = candidate.accuracy_test_fp32.map(|accuracy| format::percent(Some(accuracy)));
+    row.into_iter().chain(exact).collect()
 }

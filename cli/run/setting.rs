@@ -7,7 +7,7 @@ use netfit_data::{DataSpec, FolderSpec, Splits, load};
 use netfit_export::ModelInfo;
 use netfit_latency_tables::LatencyTable;
 use netfit_predictors::TableLatency;
-use netfit_profiler::{Device, ProfileOptions, Protocol};
+use netfit_profiler::{Device, Precision, ProfileOptions, Protocol};
 use netfit_search::{
     TorchProcess,
     job::{Open, Scratch},
@@ -92,7 +92,7 @@ impl Setting {
             return Ok(bound);
         }
         let info = self.model_info(&self.space.largest());
-        let bound = self.side_budgets().bind(&self.space, &info)?;
+        let bound = self.side_budgets().bind(&self.space, &info, self.quantizes())?;
         Ok(self.bound.get_or_init(|| bound))
     }
 
@@ -175,6 +175,11 @@ impl Setting {
         let usual = self.profile_options(accept_noise)?;
         let protocol = Protocol { rounds: 25, most_rounds: 25, ..usual.protocol };
         Ok(ProfileOptions { protocol, processes: 6, ..usual })
+    }
+
+    /// Whether its models compute in 8-bit numbers.
+    pub(crate) fn quantizes(&self) -> bool {
+        self.config.device.precision.as_deref() == Some(Precision::Int8.name())
     }
 
     /// Starts the process that measures.

@@ -99,6 +99,17 @@ pub enum Error {
         /// Where and why.
         reason: String,
     },
+    /// A tensor that cannot be quantised.
+    #[error(
+        "tensor `{tensor}`: expected a smallest and a largest number to quantise by, found {found:?}; hint: run the observable \
+         model on images that are finite"
+    )]
+    Range {
+        /// The tensor's name.
+        tensor: String,
+        /// What was known; not numbers where nothing was.
+        found: [f32; 2],
+    },
     /// A model beyond protobuf's limit.
     #[error("the model takes {bytes} bytes, expected at most {limit}; hint: use a smaller network")]
     TooLarge {

@@ -2,7 +2,8 @@
 //!
 //! [`Weights`] are named tensors that travel between crates and files (safetensors). [`to_onnx`] turns a network and
 //! its weights into the bytes of an ONNX model: batch normalisation folded, every node and tensor named after its
-//! block ([`block_of`] reads the name back), classes and preprocessing in the metadata ([`read_metadata`]).
+//! block ([`block_of`] reads the name back), classes and preprocessing in the metadata ([`read_metadata`]). [`quantize`]
+//! makes one of 8-bit numbers of it.
 //!
 //! ```
 //! use netfit_export::{ModelInfo, Weights, to_onnx};
@@ -24,6 +25,7 @@ mod metadata;
 mod model;
 mod names;
 mod proto;
+mod quantize;
 mod random;
 #[cfg(test)]
 mod reference;
@@ -34,5 +36,6 @@ pub use error::{Error, Result};
 pub use metadata::{ModelInfo, read_metadata};
 pub use model::{Node, nodes, save_model, to_onnx, to_onnx_at_batch};
 pub use names::{INPUT, OUTPUT, block_of};
-pub use size::block_bytes;
+pub use quantize::{Ranges, any_ranges, is_quantized, observable, quantize};
+pub use size::{block_bytes, quantized_block_bytes};
 pub use weights::{Tensor, Weights};

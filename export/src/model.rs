@@ -101,10 +101,7 @@ pub struct Node {
 /// # Errors
 /// Bytes that are not an ONNX model.
 pub fn nodes(model: &[u8]) -> Result<Vec<Node>> {
-    let model =
-        ModelProto::decode(model).map_err(|error| Error::Onnx { reason: error.to_string() })?;
-    let graph =
-        model.graph.ok_or_else(|| Error::Onnx { reason: "expected a graph, found none".into() })?;
+    let (_, graph) = decode(model)?;
     Ok(graph
         .node
         .into_iter()
@@ -115,6 +112,16 @@ pub fn nodes(model: &[u8]) -> Result<Vec<Node>> {
             outputs: node.output,
         })
         .collect())
+}
+
+/// A model apart from its graph, and its graph.
+pub(crate) fn decode(model: &[u8]) -> Result<(ModelProto, GraphProto)> {
+    let mut model =
+        ModelProto::decode(model).map_err(|error| Error::Onnx { reason: error.to_string() })?;
+    let graph = model.graph.take();
+    let graph =
+        graph.ok_or_else(|| Error::Onnx { reason: "expected a graph, found none".into() })?;
+    Ok((model, graph))
 }
 
 /// A tensor `[batch, sides...]` of floats.
@@ -140,7 +147,8 @@ pub(crate) mod tests {
 
     use netfit_spaces::{Random, Space};
     use tract_onnx::prelude::{
-        DatumType, Framework as _, InferenceFact, InferenceModelExt as _, IntoRunnable as _, tvec,
+        DatumType, Framework as _, InferenceFact, InferenceModelExt as _, IntoRunnable as _,
+        TValue, tvec,
     };
 
     use super::*;
@@ -155,8 +163,8 @@ pub(crate) mod tests {
         to_onnx_at_batch(network, &weights(network), &info, batch).unwrap()
     }
 
-    /// The model's output in tract, an independent runtime, for as many images as the input holds.
-    fn tract(model: &[u8], images: &Tensor) -> Vec<f32> {
+    /// The model's outputs in tract, an independent runtime, for as many images as the input holds.
+    pub(crate) fn tract(model: &[u8], images: &Tensor) -> Vec<Vec<f32>> {
         let input = tract_onnx::prelude::Tensor::from_shape(&images.shape, &images.data).unwrap();
         let fact = InferenceFact::dt_shape(DatumType::F32, &images.shape);
         let plan = tract_onnx::onnx()
@@ -169,11 +177,13 @@ pub(crate) mod tests {
             .into_runnable()
             .unwrap();
         let outputs = plan.run(tvec!(input.into())).unwrap();
-        assert_eq!(outputs.len(), 1);
-        outputs[0].to_plain_array_view::<f32>().unwrap().iter().copied().collect()
+        let numbers = |output: &TValue| {
+            output.to_plain_array_view::<f32>().unwrap().iter().copied().collect()
+        };
+        outputs.iter().map(numbers).collect()
     }
 
-    fn images(network: &Network, count: usize) -> Tensor {
+    pub(crate) fn images(network: &Network, count: usize) -> Tensor {
         let (shape, mut random) = (network.input(), Random::new(9, "images"));
         let data = (0..count * shape.elements()).map(|_| random.normal() as f32).collect();
         Tensor { shape: vec![count, shape.channels, shape.height, shape.width], data }
@@ -183,13 +193,15 @@ pub(crate) mod tests {
     fn agrees(network: &Network, count: usize) {
         let images = images(network, count);
         let expected = reference::evaluate(network, &weights(network), &images);
-        let found = tract(&model(network, None), &images);
+        let outputs = tract(&model(network, None), &images);
+        assert_eq!(outputs.len(), 1);
+        let found = &outputs[0];
         assert_eq!(found.len(), expected.len());
         let size = expected.iter().fold(1.0_f64, |size, x| size.max(x.abs()));
         let spread = expected.iter().fold(f64::MIN, |a, &x| a.max(x))
             - expected.iter().fold(f64::MAX, |a, &x| a.min(x));
         assert!(spread > 1e-2, "a constant output would prove nothing: {expected:?}");
-        for (x, y) in expected.iter().zip(&found) {
+        for (x, y) in expected.iter().zip(found) {
             assert!(
                 (x - f64::from(*y)).abs() < 1e-4 * size,
                 "{expected:?} {found:?}\n{}",

@@ -4,6 +4,12 @@ use prost::{Message, Oneof};
 
 /// `TensorProto.DataType.FLOAT`.
 pub(crate) const FLOAT: i32 = 1;
+/// `TensorProto.DataType.UINT8`.
+pub(crate) const UINT8: i32 = 2;
+/// `TensorProto.DataType.INT8`.
+pub(crate) const INT8: i32 = 3;
+/// `TensorProto.DataType.INT32`.
+pub(crate) const INT32: i32 = 6;
 /// `TensorProto.DataType.INT64`.
 pub(crate) const INT64: i32 = 7;
 
@@ -117,6 +123,14 @@ pub(crate) struct ValueInfoProto {
     pub(crate) name: String,
     #[prost(message, optional, tag = "2")]
     pub(crate) r#type: Option<TypeProto>,
+}
+
+impl ValueInfoProto {
+    /// A tensor of 32-bit floats of whatever shape.
+    pub(crate) fn of_floats(name: String) -> Self {
+        let tensor_type = Some(TensorTypeProto { elem_type: FLOAT, shape: None });
+        Self { name, r#type: Some(TypeProto { tensor_type }) }
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -3,10 +3,16 @@
 use netfit_spaces::{Block, Network};
 use prost::Message;
 
-use crate::{Error, ModelInfo, Result, Tensor, Weights, graph::Graph};
+use crate::{
+    Error, ModelInfo, Result, Tensor, Weights,
+    graph::Graph,
+    proto::GraphProto,
+    quantize::{quantized, ranges_for},
+};
 
-/// What a file has beside its blocks and its information: names, versions, the input and the output.
-const FRAME: usize = 512;
+/// What a file has beside its blocks and its information: names, versions, the input and the output, and what
+/// it takes to quantise the input.
+const FRAME: usize = 1024;
 /// What a node or a constant may take more among others than alone: the prefix of a message, the names of the tensor that
 /// the block before writes and of its own, a longer number of the block, and its share of what brings a vector into the
 /// shape of an image where another kind of block stands before.
@@ -18,9 +24,35 @@ const AMONG_OTHERS: usize = 64;
 /// # Errors
 /// None for a block of a space.
 pub fn block_bytes(block: &Block) -> Result<u64> {
+    bytes(block, false)
+}
+
+/// The same of 8-bit numbers, as [`crate::quantize`] leaves them.
+///
+/// # Errors
+/// None for a block of a space.
+pub fn quantized_block_bytes(block: &Block) -> Result<u64> {
+    bytes(block, true)
+}
+
+fn bytes(block: &Block, int8: bool) -> Result<u64> {
     let network = Network::new(vec![block.clone()])?;
     let weights = zeros(&network);
-    let Graph { nodes, constants, .. } = Graph::new(&network, &weights)?;
+    let Graph { mut nodes, mut constants, .. } = Graph::new(&network, &weights)?;
+    if int8 {
+        // Not logits: among others the block after it reads them.
+        nodes
+            .iter_mut()
+            .rev()
+            .take(1)
+            .for_each(|last| last.output = vec![format!("{}:0", last.name)]);
+        let graph = GraphProto { node: nodes, initializer: constants, ..GraphProto::default() };
+        (nodes, constants) = quantized(&graph, &ranges_for(&graph), i8::MAX)?;
+        // What its input takes is the block's before it, which the frame has room for in a first one.
+        let input = |name: &str| name.contains("/input");
+        nodes.retain(|node| !input(&node.name));
+        constants.retain(|constant| !input(&constant.name));
+    }
     // The metadata have its line, too.
     let line = network.text().len() + 1;
     Ok((among_others(&nodes) + among_others(&constants) + line) as u64)
@@ -61,17 +93,21 @@ mod tests {
     use netfit_spaces::{Random, Space};
 
     use super::*;
-    use crate::{model::tests::KINDS, nodes, to_onnx};
+    use crate::{any_ranges, model::tests::KINDS, nodes, quantize, to_onnx};
 
     /// The file of a network with random weights keeps to the bound, which is not much above it.
     fn holds(network: &Network, info: &ModelInfo) {
         let weights = Weights::random(network, &mut Random::new(0, "files"));
         let model = to_onnx(network, &weights, info).unwrap();
-        let (file, nodes) = (model.len() as u64, nodes(&model).unwrap().len() as u64);
-        let blocks = network.blocks().iter().map(|block| block_bytes(block).unwrap());
-        let most = info.bytes().unwrap() + blocks.sum::<u64>();
-        assert!(file <= most, "{file} of {most}\n{}", network.text());
-        assert!(most < file + 1000 + 200 * nodes, "{file} of {most}\n{}", network.text());
+        let quantized = quantize(&model, &any_ranges(&model).unwrap(), false).unwrap();
+        let of_block: [fn(&Block) -> Result<u64>; 2] = [block_bytes, quantized_block_bytes];
+        for (model, of_block) in [model, quantized].iter().zip(of_block) {
+            let (file, nodes) = (model.len() as u64, nodes(model).unwrap().len() as u64);
+            let blocks = network.blocks().iter().map(|block| of_block(block).unwrap());
+            let most = info.bytes().unwrap() + blocks.sum::<u64>();
+            assert!(file <= most, "{file} of {most}\n{}", network.text());
+            assert!(most < file + 1000 + 200 * nodes, "{file} of {most}\n{}", network.text());
+        }
     }
 
     #[test]

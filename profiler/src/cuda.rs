@@ -6,7 +6,7 @@ use netfit_latency_tables::Fingerprint;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    BlockTimes, Burst, Device, Error, Model, Ran, Result,
+    BlockTimes, Burst, Device, Error, Model, Precision, Ran, Result,
     connection::{Connection, Launch, Server},
     conversation::{Answer, Request},
 };
@@ -27,21 +27,6 @@ pub struct CudaOptions {
     pub flush: bool,
 }
 
-/// Numbers that a GPU computes with.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Precision {
-    /// 32-bit floating point throughout.
-    #[default]
-    Fp32,
-    /// 32 bits in memory; products of tensor cores take 10 bits of each mantissa.
-    Tf32,
-    /// 16-bit floating point.
-    Fp16,
-    /// 16 bits with the exponent of 32.
-    Bf16,
-}
-
 impl Default for CudaOptions {
     /// The first GPU, one image, fp32, a warm cache.
     fn default() -> Self {
@@ -50,34 +35,13 @@ impl Default for CudaOptions {
 }
 
 impl CudaOptions {
+    /// What libtorch can compute with here, its usual one first.
+    pub const PRECISIONS: &'static [Precision] =
+        &[Precision::Fp32, Precision::Tf32, Precision::Fp16, Precision::Bf16];
+
     /// The provider in a table's fingerprint.
     pub fn provider(&self) -> String {
         format!("{CUDA}{}", if self.flush { " with a cold cache" } else { "" })
-    }
-}
-
-impl Precision {
-    /// All of them.
-    pub const ALL: [Self; 4] = [Self::Fp32, Self::Tf32, Self::Fp16, Self::Bf16];
-
-    /// As in `--device cuda:0,precision=fp16`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Fp32 => "fp32",
-            Self::Tf32 => "tf32",
-            Self::Fp16 => "fp16",
-            Self::Bf16 => "bf16",
-        }
-    }
-
-    /// As in a table's fingerprint.
-    pub fn long_name(self) -> &'static str {
-        match self {
-            Self::Fp32 => "float32",
-            Self::Tf32 => "tf32",
-            Self::Fp16 => "float16",
-            Self::Bf16 => "bfloat16",
-        }
     }
 }
 

@@ -19,7 +19,7 @@ use crate::{
     model_folder::ModelFolder,
     runtime, trace,
 };
-use exported::Exported;
+use exported::{Exported, Form};
 
 /// Models that are loaded on all cores before progress is told.
 const TOGETHER: usize = 16;
@@ -38,7 +38,7 @@ pub struct OrtOptions {
 impl Default for OrtOptions {
     /// One thread of the processor, one image.
     fn default() -> Self {
-        Self { provider: Provider::Cpu, threads: 1, batch: 1 }
+        Self { provider: Provider::default(), threads: 1, batch: 1 }
     }
 }
 
@@ -116,8 +116,9 @@ impl OrtDevice {
     /// The files that `models` are loaded from, those of networks written with random weights for this device's batch.
     fn files(&mut self, models: &[Model<'_>]) -> Result<Vec<ModelFile>> {
         let networks: Vec<&Network> = models.iter().filter_map(Model::network).collect();
-        let batch = self.options.batch;
-        let written = self.exported.files(&networks, batch, self.folder.path())?;
+        let OrtOptions { provider, batch, .. } = self.options;
+        let int8 = provider.precision() == Precision::Int8;
+        let written = self.exported.files(&networks, Form { batch, int8 }, self.folder.path())?;
         let mut written = written.into_iter();
         let mut files = Vec::with_capacity(models.len());
         for (number, model) in models.iter().enumerate() {
@@ -184,7 +185,7 @@ impl Device for OrtDevice {
 
     /// The runtime's record has the host's times: on a GPU that is how long launching a kernel took.
     fn traces(&self) -> bool {
-        self.options.provider == Provider::Cpu
+        self.options.provider.gpu().is_none()
     }
 
     /// Each session keeps what its calls needed.
@@ -213,7 +214,7 @@ impl Device for OrtDevice {
         models: &[Model<'_>],
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<usize>> {
-        let together = if self.options.provider == Provider::Cpu { TOGETHER } else { 1 };
+        let together = if self.options.provider.gpu().is_none() { TOGETHER } else { 1 };
         let mut numbers = Vec::with_capacity(models.len());
         for models in models.chunks(together) {
             progress(numbers.len());

@@ -11,12 +11,14 @@ use serde::{Deserialize, Serialize};
 use crate::{Driver, Error, Precision, Result, gpu::Chip};
 
 /// What ONNX Runtime runs a device's networks on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Provider {
-    /// The processor, in 32 bits.
-    #[default]
-    Cpu,
+    /// The processor, in one of [`Provider::CPU`].
+    Cpu {
+        /// The numbers that it computes with.
+        precision: Precision,
+    },
     /// A GPU by cuDNN, in one of [`Provider::CUDA`].
     Cuda {
         /// Its number, as `CUDA_VISIBLE_DEVICES` leaves it.
@@ -33,7 +35,16 @@ pub enum Provider {
     },
 }
 
+impl Default for Provider {
+    /// The processor, in 32 bits.
+    fn default() -> Self {
+        Self::Cpu { precision: Precision::Fp32 }
+    }
+}
+
 impl Provider {
+    /// What the processor can compute with, its usual one first.
+    pub const CPU: &'static [Precision] = &[Precision::Fp32, Precision::Int8];
     /// What the CUDA provider can compute with, its usual one first.
     pub const CUDA: &'static [Precision] = &[Precision::Fp32, Precision::Tf32];
     /// What the `TensorRT` provider can compute with, its usual one first: of 32-bit products it takes what it may.
@@ -42,7 +53,7 @@ impl Provider {
     /// As ONNX Runtime spells it; a table's fingerprint has it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Cpu => "CPUExecutionProvider",
+            Self::Cpu { .. } => "CPUExecutionProvider",
             Self::Cuda { .. } => "CUDAExecutionProvider",
             Self::TensorRt { .. } => "TensorrtExecutionProvider",
         }
@@ -51,7 +62,7 @@ impl Provider {
     /// The GPU's number, if it is one.
     pub fn gpu(self) -> Option<usize> {
         match self {
-            Self::Cpu => None,
+            Self::Cpu { .. } => None,
             Self::Cuda { gpu, .. } | Self::TensorRt { gpu, .. } => Some(gpu),
         }
     }
@@ -59,8 +70,9 @@ impl Provider {
     /// The numbers that it computes with.
     pub fn precision(self) -> Precision {
         match self {
-            Self::Cpu => Precision::Fp32,
-            Self::Cuda { precision, .. } | Self::TensorRt { precision, .. } => precision,
+            Self::Cpu { precision }
+            | Self::Cuda { precision, .. }
+            | Self::TensorRt { precision, .. } => precision,
         }
     }
 
@@ -68,8 +80,11 @@ impl Provider {
     /// `cache`: the next process takes it from there.
     pub(crate) fn dispatch(self, cache: &Path) -> Result<ExecutionProviderDispatch> {
         let dispatch = match self {
-            // Without `with_arena_allocator` ort turns the runtime's own default off.
-            Self::Cpu => CPU::default().with_arena_allocator(true).build(),
+            Self::Cpu { .. } => {
+                self.check::<CPU>(Self::CPU)?;
+                // Without `with_arena_allocator` ort turns the runtime's own default off.
+                CPU::default().with_arena_allocator(true).build()
+            }
             Self::Cuda { gpu, precision } => {
                 self.check::<CUDA>(Self::CUDA)?;
                 let provider = CUDA::default()

@@ -113,7 +113,7 @@ pub(crate) fn builder(
     let dispatch = provider.dispatch(cache)?;
     let builder =
         Session::builder(environment)?.with_optimization_level(GraphOptimizationLevel::All)?;
-    if provider == Provider::Cpu {
+    if provider.gpu().is_none() {
         return Ok(builder.with_execution_providers([dispatch])?);
     }
     let failed = |error: ort::Error<_>| provider.unusable(&words(&error.to_string()));

@@ -21,7 +21,7 @@ impl Session {
     /// exactly one input.
     pub fn open(path: &Path, threads: usize) -> Result<Self> {
         let environment = runtime::environment(&runtime::library()?, threads)?;
-        let mut builder = runtime::builder(&environment, Provider::Cpu, Path::new(""))?;
+        let mut builder = runtime::builder(&environment, Provider::default(), Path::new(""))?;
         let session = load(&mut builder, path)?;
         if session.inputs().len() != 1 {
             let reason = format!("expected one input, found {}", session.inputs().len());
@@ -35,6 +35,25 @@ impl Session {
     /// # Errors
     /// An input that is not of the model's shape, or an output that is not made of 32-bit floats.
     pub fn logits(&mut self, input: &[f32], shape: &[usize]) -> Result<Vec<f32>> {
+        Ok(self.run(input, shape, &mut |numbers| numbers.to_vec())?.remove(0).1)
+    }
+
+    /// The model's outputs for an input of `shape` (NCHW with N first): the name of each, and the smallest and the largest of
+    /// its numbers.
+    ///
+    /// # Errors
+    /// As of [`Session::logits`].
+    pub fn ranges(&mut self, input: &[f32], shape: &[usize]) -> Result<Vec<(String, [f32; 2])>> {
+        self.run(input, shape, &mut range)
+    }
+
+    /// What is `kept` of each output.
+    fn run<T>(
+        &mut self,
+        input: &[f32],
+        shape: &[usize],
+        kept: &mut dyn FnMut(&[f32]) -> T,
+    ) -> Result<Vec<(String, T)>> {
         if shape.iter().product::<usize>() != input.len() {
             return Err(Error::Setting {
                 what: "numbers of an input",
@@ -46,9 +65,23 @@ impl Session {
             |error: ort::Error| Error::Model { path: self.path.clone(), reason: error.to_string() };
         let tensor = TensorRef::from_array_view((shape, input)).map_err(fail)?;
         let outputs = self.session.run(ort::inputs![tensor]).map_err(fail)?;
-        let (_, numbers) = outputs[0].try_extract_tensor::<f32>().map_err(fail)?;
-        Ok(numbers.to_vec())
+        let mut all = Vec::with_capacity(outputs.len());
+        for (name, output) in &outputs {
+            let (_, numbers) = output.try_extract_tensor::<f32>().map_err(fail)?;
+            all.push((name.to_owned(), kept(numbers)));
+        }
+        Ok(all)
     }
+}
+
+/// The smallest and the largest number; not a number where one of them is not.
+pub fn range(numbers: &[f32]) -> [f32; 2] {
+    if numbers.iter().any(|number| number.is_nan()) {
+        return [f32::NAN; 2];
+    }
+    numbers.iter().fold([f32::INFINITY, f32::NEG_INFINITY], |[low, high], &number| {
+        [low.min(number), high.max(number)]
+    })
 }
 
 /// A session of the model in `path`.

@@ -40,7 +40,7 @@ impl Gpu {
         let context = Arc::clone(context);
         check_stream(options.gpu)?;
         let driver = Driver::open().ok();
-        let unknown = Self::of(device, options);
+        let unknown = Self::of(device, options)?;
         let fingerprint = fingerprint(&context, driver.as_ref(), &unknown.fingerprint)?;
         let flush = options.flush.then(|| cache(&context, device)).transpose()?;
         let uuid = uuid(&context)?;
@@ -50,19 +50,21 @@ impl Gpu {
 
     /// The CPU in a GPU's place: what does not depend on a GPU can be tried on it.
     #[cfg(test)]
-    pub(crate) fn none(options: CudaOptions) -> Self {
+    pub(crate) fn none(options: CudaOptions) -> Result<Self> {
         Self::of(Device::Cpu, options)
     }
 
-    fn of(device: Device, options: CudaOptions) -> Self {
+    fn of(device: Device, options: CudaOptions) -> Result<Self> {
+        let kind = match options.precision {
+            Precision::Fp32 | Precision::Tf32 => Kind::Float,
+            Precision::Fp16 => Kind::Half,
+            Precision::Bf16 => Kind::BFloat16,
+            Precision::Int8 => return Err(Error::Refused("it has no networks in int8".into())),
+        };
         allow_tf32(options.precision == Precision::Tf32);
-        Self {
+        Ok(Self {
             device,
-            kind: match options.precision {
-                Precision::Fp32 | Precision::Tf32 => Kind::Float,
-                Precision::Fp16 => Kind::Half,
-                Precision::Bf16 => Kind::BFloat16,
-            },
+            kind,
             batch: options.batch,
             clock: Clock::Host(Vec::new()),
             fingerprint: Fingerprint {
@@ -78,7 +80,7 @@ impl Gpu {
             flush: None,
             multiprocessors: None,
             images: HashMap::new(),
-        }
+        })
     }
 
     /// Random images of this shape (channels, height, width), where and as the network takes them.
@@ -172,7 +174,7 @@ mod tests {
 
     #[test]
     fn models_of_one_shape_share_their_images() {
-        let mut gpu = Gpu::none(CudaOptions { batch: 3, ..CudaOptions::default() });
+        let mut gpu = Gpu::none(CudaOptions { batch: 3, ..CudaOptions::default() }).unwrap();
         let (one, other) = (gpu.images([2, 5, 4]), gpu.images([2, 4, 5]));
         assert_eq!((one.size(), other.size()), (vec![3, 2, 5, 4], vec![3, 2, 4, 5]));
         assert_eq!(one.stride(), [40, 1, 8, 2]);

@@ -216,7 +216,7 @@ mod tests {
 
     /// The process with the CPU in the GPU's place: all but the events and the stream is the same.
     fn on_cpu(input: &mut dyn BufRead, output: &mut dyn Write) -> std::io::Result<()> {
-        answer_with(|options| Ok(Gpu::none(options)), input, output)
+        answer_with(Gpu::none, input, output)
     }
 
     fn device(precision: Precision) -> CudaDevice {

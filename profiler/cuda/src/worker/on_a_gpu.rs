@@ -1,6 +1,6 @@
 //! Timing on a GPU. `scripts/gpu-tests` runs this where there is one.
 
-use netfit_profiler::{Burst, CudaDevice, CudaOptions, Device as _, Model, Precision};
+use netfit_profiler::{Burst, CudaDevice, CudaOptions, Device as _, Model};
 use netfit_spaces::{Network, Space};
 
 use super::serve;
@@ -21,7 +21,7 @@ fn burst(model: usize) -> Burst {
 #[ignore = "needs a GPU"]
 fn events_agree_with_the_host_in_every_precision_with_a_warm_and_a_cold_cache() {
     let network = network();
-    for precision in Precision::ALL {
+    for &precision in CudaOptions::PRECISIONS {
         for flush in [false, true] {
             let options = CudaOptions { gpu: 0, batch: 8, precision, flush };
             let mut device = CudaDevice::in_thread(serve, options).unwrap();
