@@ -14,7 +14,7 @@ use netfit_latency_tables::{Fingerprint, LatencyTable};
 use netfit_predictors::TableLatency;
 use netfit_profiler::Precision;
 use netfit_search::{Budget, LatencyConstraint, SideConstraints, SizeConstraint};
-use netfit_spaces::{Genotype, Space};
+use netfit_spaces::{Block, Genotype, Space};
 use serde::{Deserialize, Serialize};
 
 use crate::{format, runtime::check_apart};
@@ -280,7 +280,10 @@ pub(crate) fn quantizes(table: &LatencyTable) -> bool {
 }
 
 fn bytes(space: &Space, most: u64, info: &ModelInfo, int8: bool) -> Result<SizeConstraint> {
-    let of_block = if int8 { quantized_block_bytes } else { block_bytes };
+    let of_block = |block: &Block| {
+        let first = space.inputs().contains(&block.input());
+        if int8 { quantized_block_bytes(block, first) } else { block_bytes(block) }
+    };
     let mut known = HashMap::new();
     let constraint = SizeConstraint::new(space, "bytes", most, info.bytes()?, |block| {
         let text = block.to_string();

@@ -3,7 +3,7 @@
 use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
-use netfit_export::{INPUT, Ranges, observable, quantize, save_model};
+use netfit_export::{Ranges, observable, quantize, save_model};
 use netfit_profiler::{Session, range, sums_saturate};
 use netfit_spaces::Random;
 
@@ -28,7 +28,7 @@ pub(super) fn quantized(setting: &Setting, exact: &Path) -> Result<Vec<u8>> {
     Ok(quantize(&model, &ranges, sums_saturate())?)
 }
 
-/// The ranges of a model's input and outputs over training images, the same for all networks of a run.
+/// The ranges of a model's outputs over training images, the same for all networks of a run.
 fn ranges(setting: &Setting, observable: &Path) -> Result<Ranges> {
     let train = &setting.images.train;
     let mut indices: Vec<usize> = (0..train.len()).collect();
@@ -39,8 +39,7 @@ fn ranges(setting: &Setting, observable: &Path) -> Result<Ranges> {
     let mut ranges = Ranges::new();
     for batch in batches(&images) {
         let (input, shape) = input(&setting.images, &images, batch);
-        let outputs = session.ranges(&input, &shape)?;
-        for (name, found) in outputs.into_iter().chain([(INPUT.to_owned(), range(&input))]) {
+        for (name, found) in session.ranges(&input, &shape)? {
             let known = ranges.entry(name).or_insert(found);
             *known = range(&[*known, found].concat());
         }

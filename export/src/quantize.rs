@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use prost::Message as _;
 
 use crate::{
-    Error, INPUT, OUTPUT, Result,
+    Error, OUTPUT, Result, block_of,
     model::decode,
     proto::{GraphProto, ModelProto, NodeProto, StringStringEntryProto, ValueInfoProto},
 };
@@ -40,10 +40,10 @@ pub fn observable(model: &[u8]) -> Result<(Vec<u8>, Vec<String>)> {
     Ok((model.encode_to_vec(), names))
 }
 
-/// A model of this crate with 8-bit numbers between its nodes; its input and its logits stay 32-bit numbers, its names are
+/// A model of this crate with 8-bit numbers between its nodes. Its first block and its logits stay in 32 bits; its names are
 /// those of [`crate::block_of`].
 ///
-/// `ranges` are those of the input and of what [`observable`] names. A number beyond its range is cut to it, which is all
+/// `ranges` are those of what [`observable`] names. A number beyond its range is cut to it, which is all
 /// that `Relu` and `Clip` do: they go. With `reduce_range` weights take 7 bits, for processors whose sums of two products of
 /// 8-bit numbers saturate at 16 bits (x86-64 without VNNI).
 ///
@@ -114,20 +114,26 @@ fn is(node: &NodeProto, kinds: &[&str]) -> bool {
     kinds.contains(&node.op_type.as_str())
 }
 
-/// The nodes without those whose only effect is that their result has a range: the node before has their output. One that
-/// ends the graph stays, since logits have no range.
+/// Whether a tensor stays one of 32-bit numbers: logits, and those within the first block. Its filters have an image's few
+/// channels, so it computes no faster in 8 bits, and its channels differ most in what they hold.
+fn stays(tensor: &str, nodes: &[NodeProto]) -> bool {
+    let first = |name: &str| block_of(name) == Some(0);
+    let mut readers = nodes.iter().filter(|node| node.input.iter().any(|input| input == tensor));
+    tensor == OUTPUT || (first(tensor) && readers.all(|node| first(&node.name)))
+}
+
+/// The nodes without those whose only effect is that their result has a range, where it is quantised by one: the node before
+/// has their output.
 fn without_clamps(nodes: &[NodeProto]) -> Vec<NodeProto> {
     let readers = |tensor: &str| {
         nodes.iter().flat_map(|node| &node.input).filter(|input| *input == tensor).count()
     };
     let mut kept: Vec<NodeProto> = Vec::with_capacity(nodes.len());
     for node in nodes {
+        let goes = is(node, &CLAMPS) && readers(&node.input[0]) == 1;
         match kept.last_mut() {
             Some(before)
-                if is(node, &CLAMPS)
-                    && before.output[0] == node.input[0]
-                    && readers(&node.input[0]) == 1
-                    && node.output[0] != OUTPUT =>
+                if goes && before.output[0] == node.input[0] && !stays(&node.output[0], nodes) =>
             {
                 before.output.clone_from(&node.output);
             }
@@ -145,7 +151,7 @@ fn observed(nodes: &[NodeProto]) -> Vec<String> {
         .iter()
         .filter(|node| !is(node, &SHAPES))
         .map(|node| &node.output[0])
-        .filter(|tensor| *tensor != OUTPUT && !clamped(tensor))
+        .filter(|tensor| !stays(tensor, nodes) && !clamped(tensor))
         .cloned()
         .collect()
 }
@@ -159,6 +165,5 @@ pub(crate) fn ranges_for(graph: &GraphProto) -> Ranges {
         _ => [-6.0, 6.0],
     };
     let observed = observed(&without_clamps(&graph.node));
-    let all = std::iter::once(INPUT.to_owned()).chain(observed);
-    all.map(|tensor| (tensor.clone(), range(&tensor))).collect()
+    observed.into_iter().map(|tensor| (tensor.clone(), range(&tensor))).collect()
 }

@@ -8,7 +8,7 @@ use super::{
     is, observed, without_clamps,
 };
 use crate::{
-    Error, INPUT, OUTPUT, Result, Tensor,
+    Error, OUTPUT, Result, Tensor,
     proto::{AttributeProto, FLOAT, GraphProto, INT8, INT32, NodeProto, TensorProto, UINT8},
 };
 
@@ -22,9 +22,6 @@ pub(crate) fn quantized(
     let constants = graph.initializer.iter().map(|tensor| (&*tensor.name, tensor)).collect();
     let (held, kept) = (HashMap::new(), Vec::new());
     let mut quantizer = Quantizer { constants, ranges, most, held, nodes: kept, made: Vec::new() };
-    if let Some(first) = nodes.first() {
-        quantizer.by_range(INPUT, &format!("{}/input", first.name))?;
-    }
     let observed = observed(&nodes);
     for node in &nodes {
         quantizer.node(node)?;
