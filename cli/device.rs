@@ -126,6 +126,20 @@ impl DeviceSpec {
         Ok(Self { threads, batch: one("batch", self.batch, batch)?, ..self })
     }
 
+    /// The same for a file, which says itself what a processor computes with; a contradiction is an error.
+    pub(crate) fn computing(self, precision: Precision) -> Result<Self> {
+        if self.kind != DeviceKind::Cpu {
+            return Ok(self);
+        }
+        if self.precision.is_some_and(|asked| asked != precision) {
+            bail!(
+                "--device `{self}`: the file computes in {}; hint: leave `precision` away",
+                precision.name()
+            );
+        }
+        Ok(Self { precision: Some(precision), ..self })
+    }
+
     /// As a part of a file's name: `cpu-threads2-batch8`.
     pub(crate) fn name(self) -> String {
         self.to_string().replace([':', ','], "-").replace('=', "")

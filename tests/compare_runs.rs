@@ -12,6 +12,7 @@ struct Told {
     seed: u64,
     budget_s: f64,
     threads: usize,
+    precision: &'static str,
     /// Test accuracy and measured latency of the chosen network; the random ones have a point less.
     chosen: (f64, f64),
     test_hash: Option<&'static str>,
@@ -22,6 +23,7 @@ const OFA: Told = Told {
     seed: 0,
     budget_s: 2e-4,
     threads: 1,
+    precision: "float32",
     chosen: (0.92, 1.9e-4),
     test_hash: Some("a b"),
 };
@@ -41,7 +43,8 @@ fn write(folder: &Path, told: &Told) -> String {
         "space = \"ofa-28\"\nbudget = \"200us\"\nseed = {}\n[data]\nformat = \"idx\"\npath = \"images\"\n",
         told.seed
     );
-    fs::write(folder.join("netfit.toml"), config).unwrap();
+    let device = if told.precision == "int8" { "[device]\nprecision = \"int8\"\n" } else { "" };
+    fs::write(folder.join("netfit.toml"), config + device).unwrap();
     let (accuracy, latency_s) = told.chosen;
     let random = candidate(accuracy - 0.01, latency_s);
     let result = json!({
@@ -53,7 +56,7 @@ fn write(folder: &Path, told: &Told) -> String {
         "within_budget": latency_s <= told.budget_s,
         "devices": [{
             "processor": "abacus", "cores": 2, "runtime": "fingers", "runtime_version": "1", "provider": "thumb",
-            "threads": told.threads, "precision": "float32", "batch": 1,
+            "threads": told.threads, "precision": told.precision, "batch": 1,
         }],
         "chosen": candidate(accuracy, latency_s), "random_best": random, "random_equal_latency": random,
         "full": candidate(0.93, 3e-4), "model": "model.onnx", "supernet_evaluations": 100,
@@ -63,6 +66,19 @@ fn write(folder: &Path, told: &Told) -> String {
     });
     fs::write(folder.join("result.json"), result.to_string()).unwrap();
     text(folder).to_owned()
+}
+
+/// What networks compute in is told apart, on one and the same device.
+#[test]
+fn runs_in_8_and_in_32_bits_stand_side_by_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let exact = write(&folder.path().join("exact"), &OFA);
+    let told = Told { precision: "int8", chosen: (0.91, 1.5e-4), ..OFA };
+    let compared = output(&["compare", &exact, &write(&folder.path().join("int8"), &told)]);
+    let methods = compared["methods"].as_array().unwrap();
+    let names: Vec<&str> =
+        methods.iter().map(|method| method["method"].as_str().unwrap()).collect();
+    assert_eq!(names, ["ofa", "ofa: `device.precision` is not set and \"int8\""]);
 }
 
 #[test]

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::{
     beside,
     cli::{advice, configure, error, images, json as json_from, netfit, text},
+    int8,
 };
 
 /// The main job on a small problem: every file is there, and the numbers in them agree with each other.
@@ -81,6 +82,7 @@ fn a_run_ends_in_a_measured_model() {
     assert!(number(&measured["mad_s"]) >= 0.0 && number(&measured["drift"]) >= 0.0, "{measured}");
     only_its_own_space(&out);
     one_page_tells_it(&out, &result);
+    int8::the_same_in_8_bits(&out);
 
     searches_again_below_what_was_missed(&arguments, &out);
 
@@ -218,8 +220,15 @@ fn json_of(arguments: &[&str]) -> Value {
     serde_json::from_slice(&netfit(arguments).output().unwrap().stdout).unwrap()
 }
 
-/// ONNX Runtime and tract, two independent runtimes, on the same images.
 fn runtimes_agree(model: &Path) {
+    let (first, second) = both_runtimes(model);
+    for (a, b) in first.iter().zip(&second) {
+        assert!((a - b).abs() < 1e-4, "{a} {b}");
+    }
+}
+
+/// Logits of a run's model for the same images in ONNX Runtime and tract, two independent runtimes.
+pub(crate) fn both_runtimes(model: &Path) -> (Vec<f32>, Vec<f32>) {
     use tract_onnx::prelude::*;
     let mut random = Random::new(9, "pixels");
     let pixels: Vec<f32> = (0..2 * 196).map(|_| random.normal() as f32).collect();
@@ -236,10 +245,7 @@ fn runtimes_agree(model: &Path) {
         .into_runnable()
         .unwrap();
     let outputs = plan.run(tvec!(input.into())).unwrap();
-    let second = outputs[0].to_plain_array_view::<f32>().unwrap();
-    for (a, b) in first.iter().zip(second.iter()) {
-        assert!((a - b).abs() < 1e-4, "{a} {b}");
-    }
+    (first, outputs[0].to_plain_array_view::<f32>().unwrap().iter().copied().collect())
 }
 
 /// Layers all alike, few options: a controller proposes, networks are trained from scratch.

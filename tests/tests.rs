@@ -7,6 +7,7 @@ mod compare;
 mod compare_runs;
 mod devices;
 mod gpu_check;
+mod int8;
 mod on_a_gpu;
 mod predictors;
 mod proxyless;

@@ -1,9 +1,10 @@
 //! `netfit measure`: any ONNX file.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fs, path::Path};
 
-use anyhow::{Result, bail};
-use netfit_profiler::{MeasureOptions, Protocol, measure};
+use anyhow::{Context as _, Result, bail};
+use netfit_export::is_quantized;
+use netfit_profiler::{MeasureOptions, Precision, Protocol, measure};
 
 use crate::{args::Measure, device::DeviceKind, format, output, progress::Progress, runtime};
 
@@ -20,6 +21,7 @@ pub(crate) fn execute(args: &Measure, as_json: bool) -> Result<()> {
     if !args.model.is_file() {
         bail!("there is no file `{}`; hint: give the path of an ONNX file", args.model.display());
     }
+    let spec = spec.computing(numbers_of(&args.model)?)?;
     let mut dimensions = BTreeMap::new();
     for text in &args.dimensions {
         match text.split_once('=').map(|(name, size)| (name, size.parse::<usize>())) {
@@ -63,4 +65,11 @@ pub(crate) fn execute(args: &Measure, as_json: bool) -> Result<()> {
     busy.map_or(Ok(()), |load| {
         output::text(&format!("other processes used {load:.1} cores meanwhile: measure again"))
     })
+}
+
+/// What a processor computes with where it runs this file; what is no ONNX model is left to the runtime to refuse.
+fn numbers_of(model: &Path) -> Result<Precision> {
+    let bytes = fs::read(model).with_context(|| format!("cannot read `{}`", model.display()))?;
+    let int8 = is_quantized(&bytes).unwrap_or_default();
+    Ok(if int8 { Precision::Int8 } else { Precision::Fp32 })
 }

@@ -131,12 +131,13 @@ fn object(table: &LatencyTable, path: &Path) -> Value {
 fn summary(table: &LatencyTable) -> Result<()> {
     let fingerprint = &table.fingerprint;
     output::text(&format!(
-        "{} blocks of {} on {} ({} {}, {} thread(s), batch {}) in {}",
+        "{} blocks of {} on {} ({} {}, {}, {} thread(s), batch {}) in {}",
         table.entries().count(),
         table.space_name,
         fingerprint.processor,
         fingerprint.runtime,
         fingerprint.runtime_version,
+        fingerprint.precision,
         fingerprint.threads,
         fingerprint.batch,
         format::seconds(table.seconds)

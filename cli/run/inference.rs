@@ -8,13 +8,14 @@ use netfit_profiler::Session;
 
 use crate::progress::Progress;
 
-/// Images of a batch, and their pixels (height x width) together, at most.
-const LARGEST_BATCH: (usize, usize) = (200, 4_000_000);
+/// Images of a batch at most.
+const IMAGES: usize = 200;
+/// Pixels (height x width) of a batch at most, where a network's logits are all that is kept.
+const PIXELS: usize = 4_000_000;
 
-/// The images of a data set in batches that fit into memory.
-pub(super) fn batches(dataset: &Dataset) -> impl Iterator<Item = Range<usize>> {
-    let (images, pixels) = LARGEST_BATCH;
-    let batch = (pixels / (dataset.shape.height * dataset.shape.width)).clamp(1, images);
+/// The images of a data set in batches of so many pixels at most, or of one image.
+pub(super) fn batches(dataset: &Dataset, pixels: usize) -> impl Iterator<Item = Range<usize>> {
+    let batch = (pixels / (dataset.shape.height * dataset.shape.width)).clamp(1, IMAGES);
     let all = dataset.len();
     (0..all).step_by(batch).map(move |start| start..all.min(start + batch))
 }
@@ -51,7 +52,7 @@ pub(super) fn accuracy(
     progress: &mut Progress,
 ) -> Result<f64> {
     let mut correct = 0;
-    for images in batches(dataset) {
+    for images in batches(dataset, PIXELS) {
         let (start, all) = (images.start as u64, dataset.len() as u64);
         progress.update("testing in ONNX Runtime", start, all, "");
         let targets = &dataset.targets[images.clone()];

@@ -16,6 +16,8 @@ use crate::runtime;
 
 /// Training images that a model is run on.
 const IMAGES: usize = 512;
+/// Pixels of a batch at most: all tensors of a network are kept, a hundred numbers or more for each.
+const PIXELS: usize = 200_000;
 
 /// The model in the file `exact`, whose numbers have 32 bits, in 8 bits.
 pub(super) fn quantized(setting: &Setting, exact: &Path) -> Result<Vec<u8>> {
@@ -37,7 +39,7 @@ fn ranges(setting: &Setting, observable: &Path) -> Result<Ranges> {
     let images = train.subset(&indices);
     let mut session = Session::open(observable, runtime::threads(None))?;
     let mut ranges = Ranges::new();
-    for batch in batches(&images) {
+    for batch in batches(&images, PIXELS) {
         let (input, shape) = input(&setting.images, &images, batch);
         for (name, found) in session.ranges(&input, &shape)? {
             let known = ranges.entry(name).or_insert(found);

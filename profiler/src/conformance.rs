@@ -124,6 +124,40 @@ fn dynamic_dimensions_and_foreign_files_are_named() {
 }
 
 #[test]
+fn the_processor_conforms_in_8_bits() {
+    if cpu().is_some() {
+        let provider = Provider::Cpu { precision: Precision::Int8 };
+        let options = OrtOptions { provider, ..OrtOptions::default() };
+        conforms(&mut OrtDevice::in_thread(options).unwrap());
+    }
+}
+
+#[test]
+fn a_session_tells_the_range_of_each_output() {
+    if cpu().is_none() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let (path, network) = (folder.path().join("model.onnx"), network(16));
+    let weights = netfit_export::Weights::random(&network, &mut netfit_spaces::Random::new(0, "w"));
+    let info = netfit_export::ModelInfo::unlabelled(&network);
+    let model = netfit_export::to_onnx(&network, &weights, &info).unwrap();
+    let (observable, names) = netfit_export::observable(&model).unwrap();
+    std::fs::write(&path, observable).unwrap();
+    let mut session = crate::Session::open(&path, 1).unwrap();
+    let images: Vec<f32> = (0..2 * 256).map(|n| (n % 7) as f32 - 3.0).collect();
+    let ranges = session.ranges(&images, &[2, 1, 16, 16]).unwrap();
+    let logits = session.logits(&images, &[2, 1, 16, 16]).unwrap();
+    assert_eq!(ranges[0], ("logits".to_owned(), crate::range(&logits)));
+    let found: Vec<&String> = ranges[1..].iter().map(|(name, _)| name).collect();
+    assert_eq!(found, names.iter().collect::<Vec<_>>());
+    let (_, after_relu) = ranges.iter().find(|(name, _)| name.contains("relu")).unwrap();
+    assert!(after_relu[0] >= 0.0 && after_relu[1] > 0.0);
+    assert_eq!(crate::range(&[0.5, -2.0, 1.0]), [-2.0, 1.0]);
+    assert!(crate::range(&[0.5, f32::NAN, 1.0])[0].is_nan());
+}
+
+#[test]
 fn a_session_gives_one_row_of_logits_an_image() {
     if cpu().is_none() {
         return;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use netfit_latency_tables::Estimate;
+use netfit_latency_tables::{Estimate, Fingerprint};
 use netfit_search::{CompareOptions, Verdict};
 use serde::Serialize;
 
@@ -151,8 +151,9 @@ fn load(path: &Path) -> Result<Loaded> {
 fn check(first: &Loaded, other: &Loaded) -> Result<()> {
     let (ours, theirs) = (first.folder.display(), other.folder.display());
     let device = |run: &Loaded| run.result.devices.first().cloned();
+    // What networks compute in is a choice, like how they are found.
     if let (Some(a), Some(b)) = (device(first), device(other))
-        && let Some(difference) = a.differs(&b)
+        && let Some(difference) = a.differs(&Fingerprint { precision: a.precision.clone(), ..b })
     {
         bail!(
             "`{ours}` and `{theirs}` ran on different devices: {} is {} and {}; hint: latencies of one device only can be compared",
