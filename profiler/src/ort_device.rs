@@ -250,3 +250,35 @@ impl Device for OrtDevice {
         Ok(split)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::print_stderr)]
+mod tests {
+    use super::*;
+
+    /// Behind the first block ONNX Runtime computes with whole numbers but for what it has no such operation for.
+    #[test]
+    fn what_is_quantised_is_fused() {
+        let provider = Provider::Cpu { precision: Precision::Int8 };
+        let options = OrtOptions { provider, ..OrtOptions::default() };
+        let Ok(mut device) = OrtDevice::in_thread(options) else {
+            eprintln!("skipped: no ONNX Runtime");
+            return;
+        };
+        let text = "conv k3 s2 relu 3x16x16 -> 16x8x8\n\
+                    mbconv k3 m32 s1 se8 hswish res 16x8x8 -> 16x8x8\n\
+                    mbconv k5 m32 s2 relu6 16x8x8 -> 24x4x4\n\
+                    pool 24x4x4 -> 24x1x1\nlinear 24x1x1 -> 10x1x1";
+        let network: Network = text.parse().unwrap();
+        device.load(Model::Traced(&network)).unwrap();
+        let optimized = device.loaded[0].as_ref().unwrap().optimized.clone();
+        let nodes = netfit_export::nodes(&std::fs::read(optimized).unwrap()).unwrap();
+        let count = |op: &str| nodes.iter().filter(|node| node.op == op).count();
+        assert_eq!(["QLinearConv", "QGemm", "Conv", "Gemm"].map(count), [8, 1, 1, 0]);
+        assert_eq!(["QLinearAdd", "Add", "QLinearMul", "Mul"].map(count), [1, 0, 3, 0]);
+        assert_eq!(
+            ["QLinearGlobalAveragePool", "HardSigmoid", "Relu", "Clip"].map(count),
+            [2, 3, 0, 0]
+        );
+    }
+}

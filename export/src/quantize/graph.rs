@@ -143,7 +143,8 @@ impl Quantizer<'_> {
         Ok(())
     }
 
-    /// Whole numbers of a type, with a scale for each entry of the first side; returns where they are read as 32-bit ones.
+    /// Whole numbers of a type around 0, with a scale for each entry of the first side; returns where they are read as 32-bit
+    /// ones.
     fn dequantized(
         &mut self,
         name: &str,
@@ -152,13 +153,17 @@ impl Quantizer<'_> {
         scales: &[f32],
     ) -> String {
         let count = [scales.len() as i64];
-        let (scale, zero_point) = (format!("{name}.scale"), format!("{name}.zero_point"));
-        let width = if kind == INT32 { 4 } else { 1 };
+        let scale = format!("{name}.scale");
         self.constant(name.to_owned(), sides, kind, data);
         self.constant(scale.clone(), &count, FLOAT, Tensor::bytes(scales));
-        self.constant(zero_point.clone(), &count, kind, vec![0; width * scales.len()]);
         let read = format!("{name}/dequantize:0");
-        let inputs = vec![name.to_owned(), scale, zero_point];
+        let mut inputs = vec![name.to_owned(), scale];
+        // A bias needs none; without those of weights ONNX Runtime fuses no Gemm.
+        if kind == INT8 {
+            let zero_point = format!("{name}.zero_point");
+            self.constant(zero_point.clone(), &count, kind, vec![0; scales.len()]);
+            inputs.push(zero_point);
+        }
         let along = vec![AttributeProto::int("axis", 0)];
         self.push(format!("{name}/dequantize"), "DequantizeLinear", inputs, &read, along);
         read
