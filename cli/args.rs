@@ -165,10 +165,10 @@ pub(crate) struct Profile {
     /// A preset, a TOML file, or a latency table or run folder whose space it is.
     #[arg(long)]
     pub(crate) space: String,
-    /// What it is measured on. ONNX Runtime on a processor: cpu, cpu:threads=2,batch=8; libtorch on a GPU: cuda:0,
-    /// cuda:0,batch=8,precision=fp16 (or fp32, tf32, bf16), cuda:0,cache=cold; ONNX Runtime on a GPU: cuda-ort:0
-    /// (precision fp32, tf32), tensorrt:0 (precision tf32, fp16, bf16). Several: one table for each, one after the
-    /// other.
+    /// What it is measured on. ONNX Runtime on a processor: cpu, cpu:threads=2,batch=8,precision=int8 (or fp32); libtorch on
+    /// a GPU: cuda:0, cuda:0,batch=8,precision=fp16 (or fp32, tf32, bf16), cuda:0,cache=cold; ONNX Runtime on a GPU:
+    /// cuda-ort:0 (precision fp32, tf32), tensorrt:0 (precision tf32, fp16, bf16). Several: one table for each, one after
+    /// the other.
     #[arg(long = "device", value_name = "DEVICE", default_value = "cpu")]
     pub(crate) devices: Vec<String>,
     #[command(flatten)]

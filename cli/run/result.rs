@@ -292,9 +292,15 @@ impl RunResult {
         let rows: Vec<Vec<String>> =
             self.candidates().iter().map(|(name, candidate)| row(name, candidate)).collect();
         output::text("")?;
-        let mut header =
-            vec!["network", "parameters", "mult-adds", "predicted", "measured", "held-out acc."];
-        header.push("test acc.");
+        let mut header = vec![
+            "network",
+            "parameters",
+            "mult-adds",
+            "predicted",
+            "measured",
+            "held-out acc.",
+            "test acc.",
+        ];
         if self.chosen.accuracy_test_fp32.is_some() {
             header.push("in fp32");
         }
