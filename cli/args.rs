@@ -245,7 +245,8 @@ pub(crate) struct Validate {
 pub(crate) struct Measure {
     /// The ONNX file.
     pub(crate) model: PathBuf,
-    /// What it is measured on, in ONNX Runtime: cpu, cpu:threads=2,batch=8, cuda-ort:0, tensorrt:0,precision=fp16.
+    /// What it is measured on, in ONNX Runtime: cpu, cpu:threads=2,batch=8, cuda-ort:0, tensorrt:0,precision=fp16. On a
+    /// processor the file says what it computes in.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
     #[command(flatten)]
@@ -295,8 +296,8 @@ pub(crate) struct Export {
     /// The ONNX file to write; its weights go beside it into a file that ends in .safetensors.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
-    /// The numbers that the ONNX file computes with; by default those of the run's device. int8 is quantised by what the
-    /// network's tensors hold on training images.
+    /// The numbers that the ONNX file computes with; by default int8 where the run's device computes so, else fp32. int8 is
+    /// quantised by what the network's tensors hold on training images.
     #[arg(long)]
     pub(crate) precision: Option<Exported>,
 }

@@ -7,7 +7,7 @@ use std::{
     str::FromStr,
 };
 
-use anyhow::{Context as _, Error, Result};
+use anyhow::{Context as _, Error, Result, bail};
 use clap::Args;
 use netfit_export::{ModelInfo, block_bytes, quantized_block_bytes};
 use netfit_latency_tables::{Fingerprint, LatencyTable};
@@ -152,7 +152,8 @@ impl SideBudgets {
             bound.beside.push(BudgetResult::Bytes { max });
         }
         for also in self.also {
-            let (constraint, table, budget) = also.bind(space).with_context(|| also.name())?;
+            let (constraint, table, budget) =
+                also.bind(space, int8).with_context(|| also.name())?;
             elsewhere.push(constraint);
             bound.beside.push(BudgetResult::Latency(budget));
             bound.tables.push(table);
@@ -171,9 +172,19 @@ impl Also {
         self.budget.parse::<Budget>().map(drop).with_context(|| self.name())
     }
 
-    fn bind(&self, space: &Space) -> Result<(LatencyConstraint, LatencyTable, LatencyBudget)> {
+    fn bind(
+        &self,
+        space: &Space,
+        int8: bool,
+    ) -> Result<(LatencyConstraint, LatencyTable, LatencyBudget)> {
         let (table, percentile) = (LatencyTable::load(&self.table)?, self.percentile);
         table.check_space(space)?;
+        if quantizes(&table) != int8 {
+            let (there, here) = (&table.fingerprint.precision, if int8 { "" } else { "not " });
+            bail!(
+                "it is of networks in {there}, the model is {here}one of int8; hint: profile it there as it will run"
+            );
+        }
         let latency = TableLatency::at_percentile(space, &table, percentile)?;
         let full = table.predict_percentile(&space.network(&space.largest()), percentile)?;
         let budget = self.budget.parse()?;
@@ -280,9 +291,15 @@ pub(crate) fn quantizes(table: &LatencyTable) -> bool {
 }
 
 fn bytes(space: &Space, most: u64, info: &ModelInfo, int8: bool) -> Result<SizeConstraint> {
-    let of_block = |block: &Block| {
+    let of_block = |block: &Block| -> netfit_export::Result<u64> {
+        if !int8 {
+            return block_bytes(block);
+        }
+        let later = quantized_block_bytes(block, false)?;
+        // What has an image's shape may stand first, or later all the same.
         let first = space.inputs().contains(&block.input());
-        if int8 { quantized_block_bytes(block, first) } else { block_bytes(block) }
+        let first = if first { quantized_block_bytes(block, true)? } else { 0 };
+        Ok(later.max(first))
     };
     let mut known = HashMap::new();
     let constraint = SizeConstraint::new(space, "bytes", most, info.bytes()?, |block| {

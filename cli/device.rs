@@ -67,7 +67,7 @@ impl DeviceSpec {
         self.batch.unwrap_or(1)
     }
 
-    fn precision(self) -> Precision {
+    pub(crate) fn precision(self) -> Precision {
         let usual = self.kind.precisions().first().copied();
         self.precision.or(usual).unwrap_or_default()
     }

@@ -338,8 +338,13 @@ fn search(result: &RunResult) -> Vec<(&'static str, String)> {
     search.push((
         "export",
         format!(
-            "logits of ONNX Runtime and libtorch differ by {:.1e} at most",
-            result.logits_max_difference
+            "logits of ONNX Runtime and libtorch differ by {:.1e} at most{}",
+            result.logits_max_difference,
+            if result.chosen.accuracy_test_fp32.is_some() {
+                ", before they are quantised"
+            } else {
+                ""
+            }
         ),
     ));
     search

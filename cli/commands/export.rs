@@ -34,13 +34,15 @@ pub(crate) fn execute(args: &Export, as_json: bool) -> Result<()> {
     let int8 = args.precision.map_or_else(|| setting.quantizes(), |asked| asked == Exported::Int8);
     let file = (args.out.as_path(), int8);
     let difference = run::export(&setting, &mut torch, &genotype, &weights, file)?;
+    let precision = if int8 { "int8" } else { "fp32" };
     if as_json {
         return output::json(&json!({
             "model": args.out.display().to_string(), "weights": weights.display().to_string(),
-            "genotype": genotype, "logits_max_difference": difference,
+            "genotype": genotype, "precision": precision, "logits_max_difference": difference,
         }));
     }
-    output::text(&format!("model   {}", args.out.display()))?;
+    output::text(&format!("model   {} ({precision})", args.out.display()))?;
     output::text(&format!("weights {}", weights.display()))?;
-    output::text(&format!("largest difference to torch's logits: {difference:.1e}"))
+    let before = if int8 { " before it was quantised" } else { "" };
+    output::text(&format!("largest difference to torch's logits{before}: {difference:.1e}"))
 }

@@ -69,7 +69,8 @@ pub(crate) fn execute(args: &Measure, as_json: bool) -> Result<()> {
 
 /// What a processor computes with where it runs this file; what is no ONNX model is left to the runtime to refuse.
 fn numbers_of(model: &Path) -> Result<Precision> {
-    let bytes = fs::read(model).with_context(|| format!("cannot read `{}`", model.display()))?;
+    let bytes = fs::read(model)
+        .with_context(|| format!("cannot read `{}`; hint: may you read it?", model.display()))?;
     let int8 = is_quantized(&bytes).unwrap_or_default();
     Ok(if int8 { Precision::Int8 } else { Precision::Fp32 })
 }

@@ -73,19 +73,21 @@ fn measure_all(
     progress: &mut Progress,
 ) -> Result<Hygiene> {
     let candidates = choice.candidates();
-    let paths = candidates.each_ref().map(|(name, _)| model(setting, name));
+    let files = candidates
+        .each_ref()
+        .map(|(name, candidate)| (model(setting, name), candidate.parameters.0));
     let options = setting.careful_options(accept_noise)?;
     let mut device = setting.device()?;
     let (timings, mut hygiene) = time_files(
         table,
         &setting.space,
         device.as_mut(),
-        &paths,
+        &files,
         &options,
         &mut progress.of_profiler(),
     )?;
     progress.finish();
-    for (((_, candidate), path), timing) in candidates.into_iter().zip(&paths).zip(timings) {
+    for (((_, candidate), (path, _)), timing) in candidates.into_iter().zip(&files).zip(timings) {
         candidate.latency_mad_s = Some(timing.mad_s);
         candidate.images_per_second = Some(f64::from(setting.config.device.batch) / timing.seconds);
         let (seconds, normalised_s) = match setting.config.tail() {

@@ -13,7 +13,7 @@ use super::{Setting, inference::logits, quantize::quantized};
 use crate::runtime::{self, make_folder_of};
 
 /// Test images on which ONNX Runtime's logits are compared with torch's.
-const COMPARED: usize = 64;
+pub(super) const COMPARED: usize = 64;
 /// Largest difference between them that is rounding, as a share of the largest logit where that is above 1.
 const TOLERANCE: f64 = 1e-4;
 
@@ -30,9 +30,7 @@ pub(crate) fn export(
     let unchecked = unchecked(weights)?;
     torch.extract(genotype, &unchecked)?;
     let (unnamed, difference) = checked(setting, torch, genotype, &unchecked, model)?;
-    if int8 {
-        save_model(&unnamed, &quantized(setting, &unnamed)?)?;
-    }
+    let unnamed = if int8 { quantized(setting, &unnamed, model)? } else { unnamed };
     put(unchecked, weights)?;
     put(unnamed, model)?;
     Ok(difference)
@@ -68,7 +66,7 @@ pub(super) fn write_model(
 
 /// Writes the model in the file `exact` in 8-bit numbers.
 pub(super) fn write_quantized(setting: &Setting, exact: &Path, model: &Path) -> Result<()> {
-    Ok(save_model(model, &quantized(setting, exact)?)?)
+    put(quantized(setting, exact, model)?, model)
 }
 
 /// Writes the ONNX file of a network with these weights beside its place `model`; returns it, and the largest difference

@@ -2,15 +2,16 @@
 
 use std::{fs, path::Path};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use netfit_export::{Ranges, observable, quantize, save_model};
 use netfit_profiler::{Session, range, sums_saturate};
 use netfit_spaces::Random;
+use tempfile::TempPath;
 
 use super::{
     Setting,
-    export::unchecked,
-    inference::{batches, input},
+    export::{COMPARED, unchecked},
+    inference::{batches, input, logits},
 };
 use crate::runtime;
 
@@ -19,15 +20,26 @@ const IMAGES: usize = 512;
 /// Pixels of a batch at most: all tensors of a network are kept, a hundred numbers or more for each.
 const PIXELS: usize = 200_000;
 
-/// The model in the file `exact`, whose numbers have 32 bits, in 8 bits.
-pub(super) fn quantized(setting: &Setting, exact: &Path) -> Result<Vec<u8>> {
-    let model = fs::read(exact)
-        .with_context(|| format!("cannot read `{}`, just written", exact.display()))?;
-    let (observed, _) = observable(&model)?;
-    let file = unchecked(exact)?;
-    save_model(&file, &observed)?;
-    let ranges = ranges(setting, &file)?;
-    Ok(quantize(&model, &ranges, sums_saturate())?)
+/// Writes the model in the file `exact`, whose numbers have 32 bits, in 8 bits beside its place `model`; it was run.
+pub(super) fn quantized(setting: &Setting, exact: &Path, model: &Path) -> Result<TempPath> {
+    let shown = exact.display();
+    let bytes = fs::read(exact).with_context(|| {
+        format!("cannot read `{shown}`, just written; hint: is it still there?")
+    })?;
+    let observed = unchecked(&exact.with_extension("observed.onnx"))?;
+    save_model(&observed, &observable(&bytes)?.0)?;
+    let ranges = ranges(setting, &observed)?;
+    let bytes = quantize(&bytes, &ranges, sums_saturate()).with_context(|| format!("`{shown}`"))?;
+    let file = unchecked(&model.with_extension("int8.onnx"))?;
+    save_model(&file, &bytes)?;
+    let (test, mut session) = (&setting.images.test, Session::open(&file, runtime::threads(None))?);
+    let logits = logits(&mut session, &setting.images, test, 0..COMPARED.min(test.len()))?;
+    match logits.iter().find(|logit| !logit.is_finite()) {
+        None => Ok(file),
+        Some(wrong) => bail!(
+            "`{shown}` in 8 bits: expected finite logits, found {wrong}; hint: this is a fault of netfit, please report it"
+        ),
+    }
 }
 
 /// The ranges of a model's outputs over training images, the same for all networks of a run.
@@ -43,6 +55,7 @@ fn ranges(setting: &Setting, observable: &Path) -> Result<Ranges> {
         let (input, shape) = input(&setting.images, &images, batch);
         for (name, found) in session.ranges(&input, &shape)? {
             let known = ranges.entry(name).or_insert(found);
+            // Their ends are numbers like any others.
             *known = range(&[*known, found].concat());
         }
     }

@@ -39,7 +39,7 @@ pub(crate) struct RunResult {
     pub(crate) model: String,
     /// Subnets that a supernet evaluated for the search, and for random search.
     pub(crate) supernet_evaluations: u64,
-    /// Largest difference between ONNX Runtime's and libtorch's logits on images of the test set.
+    /// Largest difference between ONNX Runtime's and libtorch's logits on images of the test set, in 32-bit numbers.
     pub(crate) logits_max_difference: f64,
     pub(crate) test_images: usize,
     /// A hash of them; older results have none.

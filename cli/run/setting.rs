@@ -179,7 +179,7 @@ impl Setting {
 
     /// Whether its models compute in 8-bit numbers.
     pub(crate) fn quantizes(&self) -> bool {
-        self.config.device.precision.as_deref() == Some(Precision::Int8.name())
+        self.config.device.spec().is_ok_and(|spec| spec.precision() == Precision::Int8)
     }
 
     /// Starts the process that measures.

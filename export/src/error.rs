@@ -99,10 +99,20 @@ pub enum Error {
         /// Where and why.
         reason: String,
     },
+    /// A model that cannot be quantised.
+    #[error(
+        "node `{node}` is a {op}, which is not quantised; hint: expected a model of 32-bit numbers as netfit exports it"
+    )]
+    Quantize {
+        /// The first node that stands in the way.
+        node: String,
+        /// Its operator.
+        op: String,
+    },
     /// A tensor that cannot be quantised.
     #[error(
-        "tensor `{tensor}`: expected a smallest and a largest number to quantise by, found {found:?}; hint: run the observable \
-         model on images that are finite"
+        "tensor `{tensor}`: expected a smallest and a largest number to quantise by, found {found:?}; hint: are the \
+         network's weights and its images ordinary numbers?"
     )]
     Range {
         /// The tensor's name.

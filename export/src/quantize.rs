@@ -68,7 +68,7 @@ pub fn quantize(model: &[u8], ranges: &Ranges, reduce_range: bool) -> Result<Vec
 /// Bytes that are not a model of this crate.
 pub fn any_ranges(model: &[u8]) -> Result<Ranges> {
     let (_, graph) = opened(model)?;
-    Ok(ranges_for(&graph))
+    Ok(any_ranges_of(&graph))
 }
 
 /// Whether an ONNX model computes in 8 bits somewhere.
@@ -77,7 +77,8 @@ pub fn any_ranges(model: &[u8]) -> Result<Ranges> {
 /// Bytes that are not an ONNX model.
 pub fn is_quantized(model: &[u8]) -> Result<bool> {
     let whole = |node: &crate::Node| {
-        let known = ["QuantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger"];
+        let known =
+            ["QuantizeLinear", "DynamicQuantizeLinear", "ConvInteger", "MatMulInteger", "QGemm"];
         known.contains(&node.op.as_str()) || node.op.starts_with("QLinear")
     };
     Ok(crate::nodes(model)?.iter().any(whole))
@@ -91,12 +92,9 @@ fn opened(model: &[u8]) -> Result<(ModelProto, GraphProto)> {
             || CLAMPS.contains(&node.op_type.as_str())
             || SHAPES.contains(&node.op_type.as_str())
             || OTHERS.contains(&node.op_type.as_str());
-        if !known || node.output.len() != 1 || node.input.is_empty() {
-            let reason = format!(
-                "node `{}` is a {}, expected a model of 32-bit numbers that netfit has exported",
-                node.name, node.op_type
-            );
-            return Err(Error::Onnx { reason });
+        let inputs = if is(node, &LINEAR) { 2 } else { 1 };
+        if !known || node.output.len() != 1 || node.input.len() < inputs {
+            return Err(Error::Quantize { node: node.name.clone(), op: node.op_type.clone() });
         }
     }
     Ok((model, graph))
@@ -114,12 +112,15 @@ fn is(node: &NodeProto, kinds: &[&str]) -> bool {
     kinds.contains(&node.op_type.as_str())
 }
 
-/// Whether a tensor stays one of 32-bit numbers: logits, and those within the first block. Its filters have an image's few
+/// Whether a tensor stays one of 32-bit numbers: logits, in whatever shape, and those within the first block. Its filters have an image's few
 /// channels, so it computes no faster in 8 bits, and its channels differ most in what they hold.
 fn stays(tensor: &str, nodes: &[NodeProto]) -> bool {
     let first = |name: &str| block_of(name) == Some(0);
     let mut readers = nodes.iter().filter(|node| node.input.iter().any(|input| input == tensor));
-    tensor == OUTPUT || (first(tensor) && readers.all(|node| first(&node.name)))
+    let shaped = |node: &NodeProto| is(node, &SHAPES) && node.output[0] == OUTPUT;
+    tensor == OUTPUT
+        || readers.clone().any(shaped)
+        || (first(tensor) && readers.all(|node| first(&node.name)))
 }
 
 /// The nodes without those whose only effect is that their result has a range, where it is quantised by one: the node before
@@ -130,11 +131,11 @@ fn without_clamps(nodes: &[NodeProto]) -> Vec<NodeProto> {
     };
     let mut kept: Vec<NodeProto> = Vec::with_capacity(nodes.len());
     for node in nodes {
-        let goes = is(node, &CLAMPS) && readers(&node.input[0]) == 1;
+        let (input, output) = (&node.input[0], &node.output[0]);
+        let goes = is(node, &CLAMPS) && readers(input) == 1 && !stays(output, nodes);
         match kept.last_mut() {
-            Some(before)
-                if goes && before.output[0] == node.input[0] && !stays(&node.output[0], nodes) =>
-            {
+            // A shape has no range of its own.
+            Some(before) if goes && before.output[0] == *input && !is(before, &SHAPES) => {
                 before.output.clone_from(&node.output);
             }
             _ => kept.push(node.clone()),
@@ -157,7 +158,7 @@ fn observed(nodes: &[NodeProto]) -> Vec<String> {
 }
 
 /// Ranges as networks have them, whatever their weights are.
-pub(crate) fn ranges_for(graph: &GraphProto) -> Ranges {
+pub(crate) fn any_ranges_of(graph: &GraphProto) -> Ranges {
     let made_by = |tensor: &str| graph.node.iter().find(|node| node.output[0] == tensor);
     let range = |tensor: &String| match made_by(tensor) {
         Some(node) if is(node, &["HardSigmoid"]) => [0.0, 1.0],

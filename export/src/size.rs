@@ -7,7 +7,7 @@ use crate::{
     Error, ModelInfo, Result, Tensor, Weights, block_of,
     graph::Graph,
     proto::{GraphProto, NodeProto, TensorProto},
-    quantize::{quantized, ranges_for},
+    quantize::{any_ranges_of, quantized},
 };
 
 /// What a file has beside its blocks and its information: names, versions, the input and the output, how it was
@@ -35,19 +35,25 @@ pub fn block_bytes(block: &Block) -> Result<u64> {
 /// # Errors
 /// None for a block of a space.
 pub fn quantized_block_bytes(block: &Block, first: bool) -> Result<u64> {
-    let beside = |shape: Shape| {
+    let beside = |input: Shape, channels: usize| {
         let (activation, skip) = (Activation::None, Skip::None);
-        let op = Op::Conv { kernel: 1, stride: 1, squeeze: None, activation, skip };
-        Block::new(op, shape, shape.channels)
+        Block::new(
+            Op::Conv { kernel: 1, stride: 1, squeeze: None, activation, skip },
+            input,
+            channels,
+        )
     };
-    let blocks =
-        if first { vec![block.clone()] } else { vec![beside(block.input())?, block.clone()] };
-    let (blocks, place) = ([blocks, vec![beside(block.output())?]].concat(), usize::from(!first));
+    let (input, place) = (block.input(), usize::from(!first));
+    let thin = Shape { channels: 1, ..input };
+    let mut blocks = vec![block.clone(), beside(block.output(), 1)?];
+    if !first {
+        blocks.insert(0, beside(thin, input.channels)?);
+    }
     let network = Network::new(blocks)?;
     let weights = zeros(&network);
     let Graph { nodes: node, constants: initializer, .. } = Graph::new(&network, &weights)?;
     let graph = GraphProto { node, initializer, ..GraphProto::default() };
-    let (mut nodes, mut constants) = quantized(&graph, &ranges_for(&graph), i8::MAX)?;
+    let (mut nodes, mut constants) = quantized(&graph, &any_ranges_of(&graph), i8::MAX)?;
     nodes.retain(|node| block_of(&node.name) == Some(place));
     constants.retain(|constant| block_of(&constant.name) == Some(place));
     Ok(bytes(block, &nodes, &constants))

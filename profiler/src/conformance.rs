@@ -128,7 +128,9 @@ fn the_processor_conforms_in_8_bits() {
     if cpu().is_some() {
         let provider = Provider::Cpu { precision: Precision::Int8 };
         let options = OrtOptions { provider, ..OrtOptions::default() };
-        conforms(&mut OrtDevice::in_thread(options).unwrap());
+        let mut device = OrtDevice::in_thread(options).unwrap();
+        assert_eq!(device.fingerprint().precision, "int8");
+        conforms(&mut device);
     }
 }
 

@@ -7,7 +7,7 @@ use netfit_spaces::Space;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Device, Error, Model, ProfileOptions, Progress, Result, anchors::Anchors, gate::judge,
+    Device, Model, ProfileOptions, Progress, Result, anchors::Anchors, gate::judge,
     journal::Journal, views::ModelTiming, whole::time,
 };
 
@@ -24,7 +24,7 @@ pub struct FileTiming {
     pub normalised_s: f64,
 }
 
-/// Times files side by side, beside some of the table's networks and in the protocol of its calibration.
+/// Times files, each with the parameters of its network, side by side, beside some of the table's networks and in the protocol of its calibration.
 ///
 /// # Errors
 /// A table of another space, a file that the device cannot run, or a machine that was disturbed.
@@ -32,7 +32,7 @@ pub fn time_files(
     table: &LatencyTable,
     space: &Space,
     device: &mut dyn Device,
-    paths: &[PathBuf],
+    files: &[(PathBuf, u64)],
     options: &ProfileOptions,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(Vec<FileTiming>, Hygiene)> {
@@ -40,13 +40,8 @@ pub fn time_files(
     options.check()?;
     let dimensions = BTreeMap::new();
     let models: Vec<Model<'_>> =
-        paths.iter().map(|path| Model::File { path, dimensions: &dimensions }).collect();
-    let mut parameters = Vec::new();
-    for path in paths {
-        // Four bytes each, as far as a file's size tells.
-        let bytes = std::fs::metadata(path).map_err(Error::io("read", path))?.len();
-        parameters.push(bytes / 4);
-    }
+        files.iter().map(|(path, _)| Model::File { path, dimensions: &dimensions }).collect();
+    let parameters: Vec<u64> = files.iter().map(|(_, parameters)| *parameters).collect();
     // A budget is about the machine as it is.
     let anchors = Anchors { any_speed: true, ..Anchors::of(table, space, models.len())? };
     let journal = &mut Journal::none();

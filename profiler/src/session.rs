@@ -35,7 +35,8 @@ impl Session {
     /// # Errors
     /// An input that is not of the model's shape, or an output that is not made of 32-bit floats.
     pub fn logits(&mut self, input: &[f32], shape: &[usize]) -> Result<Vec<f32>> {
-        Ok(self.run(input, shape, &mut |numbers| numbers.to_vec())?.remove(0).1)
+        let logits = self.run(input, shape, 1, <[f32]>::to_vec)?;
+        Ok(logits.into_iter().flat_map(|(_, numbers)| numbers).collect())
     }
 
     /// The model's outputs for an input of `shape` (NCHW with N first): the name of each, and the smallest and the largest of
@@ -44,15 +45,16 @@ impl Session {
     /// # Errors
     /// As of [`Session::logits`].
     pub fn ranges(&mut self, input: &[f32], shape: &[usize]) -> Result<Vec<(String, [f32; 2])>> {
-        self.run(input, shape, &mut range)
+        self.run(input, shape, usize::MAX, range)
     }
 
-    /// What is `kept` of each output.
+    /// What is `kept` of each of the first `most` outputs.
     fn run<T>(
         &mut self,
         input: &[f32],
         shape: &[usize],
-        kept: &mut dyn FnMut(&[f32]) -> T,
+        most: usize,
+        kept: impl Fn(&[f32]) -> T,
     ) -> Result<Vec<(String, T)>> {
         if shape.iter().product::<usize>() != input.len() {
             return Err(Error::Setting {
@@ -65,8 +67,8 @@ impl Session {
             |error: ort::Error| Error::Model { path: self.path.clone(), reason: error.to_string() };
         let tensor = TensorRef::from_array_view((shape, input)).map_err(fail)?;
         let outputs = self.session.run(ort::inputs![tensor]).map_err(fail)?;
-        let mut all = Vec::with_capacity(outputs.len());
-        for (name, output) in &outputs {
+        let mut all = Vec::new();
+        for (name, output) in outputs.iter().take(most) {
             let (_, numbers) = output.try_extract_tensor::<f32>().map_err(fail)?;
             all.push((name.to_owned(), kept(numbers)));
         }

@@ -119,7 +119,7 @@ impl Quantizer<'_> {
             Some(tensor) if tensor.data_type == FLOAT && !tensor.dims.is_empty() => {
                 Ok((tensor.dims.clone(), floats(&tensor.raw_data)))
             }
-            _ => Err(Error::Onnx { reason: format!("`{name}`: expected weights, found none") }),
+            _ => Err(Error::Missing { name: name.clone(), count: self.constants.len() }),
         };
         let (sides, weights) = numbers(&names[1])?;
         let bias = names.get(2).map(numbers).transpose()?.map(|(_, bias)| bias);

@@ -7,7 +7,9 @@ use super::*;
 use crate::{
     ModelInfo, Node, Tensor, Weights, block_of,
     model::tests::{KINDS, images, tract},
-    nodes, to_onnx,
+    nodes,
+    proto::INT8,
+    to_onnx,
 };
 
 fn model(network: &Network) -> Vec<u8> {
@@ -56,7 +58,7 @@ fn every_kind_of_block_computes_about_the_same() {
         let network = behind_another(text);
         let (full, reduced) = (error(&network, false), error(&network, true));
         assert!(full > 1e-4 && full < 0.03, "{full}\n{text}");
-        assert!(reduced < 0.08, "{reduced}\n{text}");
+        assert!(reduced < 0.08 && reduced.to_bits() != full.to_bits(), "{reduced}\n{text}");
     }
 }
 
@@ -120,7 +122,43 @@ fn nodes_with_weights_stand_between_whole_numbers() {
         |node: &&Node| block_of(&node.name) == Some(0) && node.op.ends_with("uantizeLinear");
     // Its result, and back.
     assert_eq!(nodes.iter().filter(in_first).count(), 2);
-    assert!(!nodes[1..].iter().any(|node| node.op == "Relu" && block_of(&node.name) != Some(0)));
+    let cut = |node: &Node| CLAMPS.contains(&node.op.as_str()) && block_of(&node.name) != Some(0);
+    assert!(!nodes.iter().any(cut));
+}
+
+#[test]
+fn logits_are_not_cut_to_a_range_whatever_leaves_them() {
+    for last in
+        ["conv k1 s1 relu 5x1x1 -> 7x1x1", "pool 5x3x3 -> 5x1x1", "linear relu 5x1x1 -> 7x1x1"]
+    {
+        let network: Network = last.parse().unwrap();
+        let input = network.input();
+        let text =
+            format!("conv k1 s1 {input} -> {input}\nconv k1 s1 relu {input} -> {input}\n{last}");
+        let (_, nodes) = in_8_bits(&text.parse().unwrap());
+        let makes = |tensor: &str| nodes.iter().find(|node| node.outputs[0] == tensor).unwrap();
+        let mut end = makes(OUTPUT);
+        if SHAPES.contains(&end.op.as_str()) {
+            end = makes(&end.inputs[0]);
+        }
+        assert_ne!(end.op, "DequantizeLinear", "{last}");
+        assert_eq!(end.op == "Relu", last.contains("relu"), "{end:?}");
+    }
+}
+
+/// Two products of such weights with 8-bit numbers fit into 16 bits.
+#[test]
+fn a_reduced_range_has_7_bits() {
+    let model = model(&behind_another(KINDS[6]));
+    let ranges = any_ranges(&model).unwrap();
+    for (reduce_range, most, bits) in [(false, 127, "8"), (true, 63, "7")] {
+        let (model, graph) = decode(&quantize(&model, &ranges, reduce_range).unwrap()).unwrap();
+        let whole = graph.initializer.iter().filter(|constant| constant.data_type == INT8);
+        let largest = whole.flat_map(|constant| &constant.raw_data).map(|&byte| (byte as i8).abs());
+        assert_eq!(largest.max(), Some(most));
+        let told = &model.metadata_props.iter().find(|entry| entry.key == METADATA).unwrap().value;
+        assert!(told.contains(&format!("\"weight_bits\":{bits}")), "{told}");
+    }
 }
 
 #[test]
@@ -140,7 +178,7 @@ fn what_cannot_be_quantised_is_an_error() {
     assert!(missing.contains("`b00_conv/conv/conv:0`") && missing.contains("NaN"), "{missing}");
     let (quantized, _) = in_8_bits(&behind_another(KINDS[6]));
     let twice = quantize(&quantized, &whole, false).map(drop).unwrap_err().to_string();
-    assert!(twice.contains("expected a model of 32-bit numbers"), "{twice}");
+    assert!(twice.contains("is a QuantizeLinear, which is not quantised"), "{twice}");
     assert!(is_quantized(&quantized).unwrap() && !is_quantized(&model).unwrap());
     assert!(quantize(b"no model", &whole, false).is_err() && is_quantized(&[0xff]).is_err());
 }

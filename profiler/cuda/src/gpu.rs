@@ -59,7 +59,11 @@ impl Gpu {
             Precision::Fp32 | Precision::Tf32 => Kind::Float,
             Precision::Fp16 => Kind::Half,
             Precision::Bf16 => Kind::BFloat16,
-            Precision::Int8 => return Err(Error::Refused("it has no networks in int8".into())),
+            Precision::Int8 => {
+                return Err(Error::Refused(
+                    "libtorch runs no networks in int8; hint: fp32, tf32, fp16 or bf16".into(),
+                ));
+            }
         };
         allow_tf32(options.precision == Precision::Tf32);
         Ok(Self {
