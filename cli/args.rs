@@ -299,12 +299,12 @@ pub(crate) struct Export {
     /// The numbers that the ONNX file computes with; by default int8 where the run's device computes so, else fp32. int8 is
     /// quantised by what the network's tensors hold on training images.
     #[arg(long)]
-    pub(crate) precision: Option<Exported>,
+    pub(crate) precision: Option<FileNumbers>,
 }
 
 /// Numbers of an exported file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Exported {
+pub(crate) enum FileNumbers {
     Fp32,
     Int8,
 }

@@ -70,7 +70,7 @@ struct Compared {
     held_out: String,
     test: String,
     /// The test accuracy of the same in 32-bit numbers, where the file has others.
-    exact: String,
+    test_fp32: String,
 }
 
 /// A block of the chosen network; `width` is a share of the slowest, in per cent.
@@ -250,7 +250,7 @@ fn networks(result: &RunResult) -> Vec<Compared> {
             deviation: deviation(candidate),
             held_out: format::percent(candidate.accuracy_held_out()),
             test: format::percent(candidate.accuracy_test),
-            exact: candidate.accuracy_test_fp32.map_or_else(String::new, |accuracy| {
+            test_fp32: candidate.accuracy_test_fp32.map_or_else(String::new, |accuracy| {
                 format!("fp32 {}", format::percent(Some(accuracy)))
             }),
         }
@@ -279,8 +279,12 @@ fn reading(result: &RunResult) -> String {
             points_of(Some(2.0 * 2f64.sqrt() * error))
         )
     });
+    let numbers = match result.chosen.accuracy_test_fp32 {
+        None => "",
+        Some(_) => " The search judged them in 32 bits.",
+    };
     format!(
-        "{weights} Held-out images are training images that the search judged by, so the chosen network's accuracy there is \
+        "{weights}{numbers} Held-out images are training images that the search judged by, so the chosen network's accuracy there is \
          likely to be too high; the test images were used once, on the exported files.{chance}"
     )
 }

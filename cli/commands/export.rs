@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use serde_json::json;
 
 use crate::{
-    args::{Export, Exported},
+    args::{Export, FileNumbers},
     output, run,
     runtime::check_writable,
 };
@@ -31,7 +31,8 @@ pub(crate) fn execute(args: &Export, as_json: bool) -> Result<()> {
     check_writable(&args.out)?;
     check_writable(&weights)?;
     let mut torch = setting.torch()?;
-    let int8 = args.precision.map_or_else(|| setting.quantizes(), |asked| asked == Exported::Int8);
+    let int8 =
+        args.precision.map_or_else(|| setting.quantizes(), |asked| asked == FileNumbers::Int8);
     let file = (args.out.as_path(), int8);
     let difference = run::export(&setting, &mut torch, &genotype, &weights, file)?;
     let precision = if int8 { "int8" } else { "fp32" };

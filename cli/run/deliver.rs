@@ -45,11 +45,11 @@ fn export_all(
     for (done, (name, candidate)) in choice.candidates().into_iter().enumerate() {
         progress.update("exporting networks", done as u64, 4, "");
         let weights = setting.folder.network(name, "safetensors");
-        let (path, exact) = (model(setting, name), exact(setting, name));
-        let written = exact.as_ref().unwrap_or(&path);
+        let (path, fp32) = (model(setting, name), fp32(setting, name));
+        let written = fp32.as_ref().unwrap_or(&path);
         let found = write_model(setting, torch, &candidate.genotype, &weights, written)?;
-        if let Some(exact) = &exact {
-            write_quantized(setting, exact, &path)?;
+        if let Some(fp32) = &fp32 {
+            write_quantized(setting, fp32, &path)?;
         }
         let file = path.metadata().with_context(|| {
             format!(
@@ -114,8 +114,7 @@ pub(crate) fn test(setting: &Setting, choice: &mut Choice, progress: &mut Progre
     };
     for (name, candidate) in choice.candidates() {
         candidate.accuracy_test = Some(tested(&model(setting, name))?);
-        candidate.accuracy_test_fp32 =
-            exact(setting, name).map(|exact| tested(&exact)).transpose()?;
+        candidate.accuracy_test_fp32 = fp32(setting, name).map(|fp32| tested(&fp32)).transpose()?;
     }
     progress.finish();
     Ok(())
@@ -127,7 +126,7 @@ fn model(setting: &Setting, name: &str) -> PathBuf {
 }
 
 /// Where the same is in 32-bit numbers, where its own file has others.
-fn exact(setting: &Setting, name: &str) -> Option<PathBuf> {
+fn fp32(setting: &Setting, name: &str) -> Option<PathBuf> {
     setting.quantizes().then(|| setting.folder.network(&format!("{name}-fp32"), "onnx"))
 }
 

@@ -4,7 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, bail};
 use netfit_export::{Ranges, observable, quantize, save_model};
-use netfit_profiler::{Session, range, sums_saturate};
+use netfit_profiler::{Session, extremes, sums_saturate};
 use netfit_spaces::Random;
 use tempfile::TempPath;
 
@@ -56,7 +56,7 @@ fn ranges(setting: &Setting, observable: &Path) -> Result<Ranges> {
         for (name, found) in session.ranges(&input, &shape)? {
             let known = ranges.entry(name).or_insert(found);
             // Their ends are numbers like any others.
-            *known = range(&[*known, found].concat());
+            *known = extremes(&[*known, found].concat());
         }
     }
     Ok(ranges)

@@ -324,6 +324,6 @@ fn row(name: &str, candidate: &Candidate) -> Vec<String> {
         format::percent(candidate.accuracy_held_out()),
         format::percent(candidate.accuracy_test),
     ];
-    let exact = candidate.accuracy_test_fp32.map(|accuracy| format::percent(Some(accuracy)));
-    row.into_iter().chain(exact).collect()
+    let fp32 = candidate.accuracy_test_fp32.map(|accuracy| format::percent(Some(accuracy)));
+    row.into_iter().chain(fp32).collect()
 }

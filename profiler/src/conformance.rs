@@ -94,9 +94,7 @@ fn dynamic_dimensions_and_foreign_files_are_named() {
     assert!(message.contains("text.onnx") && message.contains("hint"), "{message}");
 
     let network = network(16);
-    let weights = netfit_export::Weights::random(&network, &mut netfit_spaces::Random::new(0, "w"));
-    let info = netfit_export::ModelInfo::unlabelled(&network);
-    let model = netfit_export::to_onnx(&network, &weights, &info).unwrap();
+    let model = model(&network);
     std::fs::write(&path, &model).unwrap();
     load(&mut device).unwrap();
     // The third dimension of the images is not dynamic.
@@ -123,6 +121,13 @@ fn dynamic_dimensions_and_foreign_files_are_named() {
     assert!(message.contains("--dimension burst=SIZE"), "{message}");
 }
 
+/// The bytes of a model with random weights.
+fn model(network: &Network) -> Vec<u8> {
+    let weights = netfit_export::Weights::random(network, &mut netfit_spaces::Random::new(0, "w"));
+    let info = netfit_export::ModelInfo::unlabelled(network);
+    netfit_export::to_onnx(network, &weights, &info).unwrap()
+}
+
 #[test]
 fn the_processor_conforms_in_8_bits() {
     if cpu().is_some() {
@@ -141,21 +146,18 @@ fn a_session_tells_the_range_of_each_output() {
     }
     let folder = tempfile::tempdir().unwrap();
     let (path, network) = (folder.path().join("model.onnx"), network(16));
-    let weights = netfit_export::Weights::random(&network, &mut netfit_spaces::Random::new(0, "w"));
-    let info = netfit_export::ModelInfo::unlabelled(&network);
-    let model = netfit_export::to_onnx(&network, &weights, &info).unwrap();
-    let (observable, names) = netfit_export::observable(&model).unwrap();
+    let (observable, names) = netfit_export::observable(&model(&network)).unwrap();
     std::fs::write(&path, observable).unwrap();
     let mut session = crate::Session::open(&path, 1).unwrap();
     let images: Vec<f32> = (0..2 * 256).map(|n| (n % 7) as f32 - 3.0).collect();
     let ranges = session.ranges(&images, &[2, 1, 16, 16]).unwrap();
     let logits = session.logits(&images, &[2, 1, 16, 16]).unwrap();
-    assert_eq!(ranges[0], ("logits".to_owned(), crate::range(&logits)));
+    assert_eq!(ranges[0], ("logits".to_owned(), crate::extremes(&logits)));
     let found: Vec<&String> = ranges[1..].iter().map(|(name, _)| name).collect();
     assert_eq!(found, names.iter().collect::<Vec<_>>());
     let (_, after_relu) = ranges.iter().find(|(name, _)| name.contains("relu")).unwrap();
     assert!(after_relu[0] >= 0.0 && after_relu[1] > 0.0);
-    assert!(crate::range(&[0.5, f32::NAN, 1.0])[0].is_nan());
+    assert!(crate::extremes(&[0.5, f32::NAN, 1.0])[0].is_nan());
 }
 
 #[test]
@@ -165,9 +167,7 @@ fn a_session_gives_one_row_of_logits_an_image() {
     }
     let folder = tempfile::tempdir().unwrap();
     let (path, network) = (folder.path().join("model.onnx"), network(16));
-    let weights = netfit_export::Weights::random(&network, &mut netfit_spaces::Random::new(0, "w"));
-    let info = netfit_export::ModelInfo::unlabelled(&network);
-    std::fs::write(&path, netfit_export::to_onnx(&network, &weights, &info).unwrap()).unwrap();
+    std::fs::write(&path, model(&network)).unwrap();
     let mut session = crate::Session::open(&path, 1).unwrap();
     let images: Vec<f32> = (0..2 * 256).map(|n| (n % 7) as f32 - 3.0).collect();
     let both = session.logits(&images, &[2, 1, 16, 16]).unwrap();
@@ -183,9 +183,7 @@ fn any_onnx_file_is_measured() {
     let Some(mut device) = cpu() else { return };
     let folder = tempfile::tempdir().unwrap();
     let (path, network) = (folder.path().join("model.onnx"), network(16));
-    let weights = netfit_export::Weights::random(&network, &mut netfit_spaces::Random::new(0, "w"));
-    let info = netfit_export::ModelInfo::unlabelled(&network);
-    std::fs::write(&path, netfit_export::to_onnx(&network, &weights, &info).unwrap()).unwrap();
+    std::fs::write(&path, model(&network)).unwrap();
     let options = crate::MeasureOptions { samples: 60, warm_up_s: 0.0, ..Default::default() };
     let measured = crate::measure(&path, &mut device, &options, &mut |_| {}).unwrap();
     assert_eq!((measured.samples, measured.processes_s.len()), (60, 3));

@@ -73,6 +73,6 @@ pub use profile::{ProfileOptions, profile};
 pub use protocol::Protocol;
 pub use provider::Provider;
 pub use runtime::library;
-pub use session::{Session, range};
+pub use session::{Session, extremes};
 pub use sources::{IN_PLACE, NEIGHBOURS};
 pub use validate::{TimedNetworks, time_networks, validate};

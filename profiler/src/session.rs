@@ -45,7 +45,7 @@ impl Session {
     /// # Errors
     /// As of [`Session::logits`].
     pub fn ranges(&mut self, input: &[f32], shape: &[usize]) -> Result<Vec<(String, [f32; 2])>> {
-        self.run(input, shape, usize::MAX, range)
+        self.run(input, shape, usize::MAX, extremes)
     }
 
     /// What is `kept` of each of the first `most` outputs.
@@ -77,7 +77,7 @@ impl Session {
 }
 
 /// The smallest and the largest number; not a number where one of them is not.
-pub fn range(numbers: &[f32]) -> [f32; 2] {
+pub fn extremes(numbers: &[f32]) -> [f32; 2] {
     if numbers.iter().any(|number| number.is_nan()) {
         return [f32::NAN; 2];
     }

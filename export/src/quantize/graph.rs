@@ -66,28 +66,28 @@ impl Quantizer<'_> {
         let affine = Affine::new(range);
         self.constant(format!("{place}.scale"), &[], FLOAT, Tensor::bytes(&[affine.scale]));
         self.constant(format!("{place}.zero_point"), &[], UINT8, vec![affine.zero_point]);
-        self.pair(tensor, place, Held { affine, numbers: place.to_owned(), read: String::new() });
+        self.pair(tensor, place, affine, place);
         Ok(())
     }
 
     /// Quantises a tensor as the one that it is another shape of: a runtime then shapes whole numbers.
     fn as_before(&mut self, tensor: &str, place: &str, source: &str) {
         if let Some(held) = self.held.get(source).cloned() {
-            self.pair(tensor, place, held);
+            self.pair(tensor, place, held.affine, &held.numbers);
         }
     }
 
-    /// To whole numbers and back.
-    fn pair(&mut self, tensor: &str, place: &str, held: Held) {
-        let (scale, zero_point) =
-            (format!("{}.scale", held.numbers), format!("{}.zero_point", held.numbers));
+    /// To whole numbers and back, by a scale and a zero point whose names begin with `numbers`.
+    fn pair(&mut self, tensor: &str, place: &str, affine: Affine, numbers: &str) {
+        let (scale, zero_point) = (format!("{numbers}.scale"), format!("{numbers}.zero_point"));
         let (name, whole) = (format!("{place}/quantize"), format!("{place}/quantize:0"));
         let inputs = vec![tensor.to_owned(), scale.clone(), zero_point.clone()];
         self.push(name, "QuantizeLinear", inputs, &whole, vec![]);
         let read = format!("{place}/dequantize:0");
         let name = format!("{place}/dequantize");
         self.push(name, "DequantizeLinear", vec![whole, scale, zero_point], &read, vec![]);
-        self.held.insert(tensor.to_owned(), Held { read, ..held });
+        let numbers = numbers.to_owned();
+        self.held.insert(tensor.to_owned(), Held { affine, numbers, read });
     }
 
     /// A node of the model, which reads what was quantised.
