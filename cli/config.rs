@@ -79,7 +79,7 @@ pub(crate) struct DeviceConfig {
     pub(crate) threads: u16,
     /// Images a call.
     pub(crate) batch: u16,
-    /// The numbers that a GPU computes with, where it is not its usual one.
+    /// The numbers that it computes with, where they are not its usual ones.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) precision: Option<String>,
 }

@@ -1,4 +1,5 @@
-//! Devices as text: `cpu`, `cpu:threads=2,batch=8`, `cuda:0`, `cuda:0,batch=8,precision=fp16`, `tensorrt:0,precision=fp16`.
+//! Devices as text: `cpu`, `cpu:threads=2,batch=8,precision=int8`, `cuda:0`, `cuda:0,batch=8,precision=fp16`,
+//! `tensorrt:0,precision=fp16`.
 
 mod kind;
 

@@ -43,9 +43,9 @@ pub fn observable(model: &[u8]) -> Result<(Vec<u8>, Vec<String>)> {
 /// A model of this crate with 8-bit numbers between its nodes. Its first block and its logits stay in 32 bits; its names are
 /// those of [`crate::block_of`].
 ///
-/// `ranges` are those of what [`observable`] names. A number beyond its range is cut to it, which is all
-/// that `Relu` and `Clip` do: they go. With `reduce_range` weights take 7 bits, for processors whose sums of two products of
-/// 8-bit numbers saturate at 16 bits (x86-64 without VNNI).
+/// `ranges` are those of what [`observable`] names. A number beyond its range is cut to it, which is all that `Relu` and
+/// `Clip` do: they go. With `reduce_range` weights take 7 bits, for processors whose sums of two products of 8-bit numbers
+/// saturate at 16 bits (x86-64 without VNNI).
 ///
 /// # Errors
 /// Bytes that are not a model of this crate, a range that is missing or not finite.
@@ -88,10 +88,7 @@ pub fn is_quantized(model: &[u8]) -> Result<bool> {
 fn opened(model: &[u8]) -> Result<(ModelProto, GraphProto)> {
     let (model, graph) = decode(model)?;
     for node in &graph.node {
-        let known = LINEAR.contains(&node.op_type.as_str())
-            || CLAMPS.contains(&node.op_type.as_str())
-            || SHAPES.contains(&node.op_type.as_str())
-            || OTHERS.contains(&node.op_type.as_str());
+        let known = [&LINEAR[..], &CLAMPS, &SHAPES, &OTHERS].iter().any(|kinds| is(node, kinds));
         let inputs = if is(node, &LINEAR) { 2 } else { 1 };
         if !known || node.output.len() != 1 || node.input.len() < inputs {
             return Err(Error::Quantize { node: node.name.clone(), op: node.op_type.clone() });
@@ -112,8 +109,8 @@ fn is(node: &NodeProto, kinds: &[&str]) -> bool {
     kinds.contains(&node.op_type.as_str())
 }
 
-/// Whether a tensor stays one of 32-bit numbers: logits, in whatever shape, and those within the first block. Its filters have an image's few
-/// channels, so it computes no faster in 8 bits, and its channels differ most in what they hold.
+/// Whether a tensor stays one of 32-bit numbers: logits, in whatever shape, and those within the first block. Its filters
+/// have an image's few channels, so it computes no faster in 8 bits, and its channels differ most in what they hold.
 fn stays(tensor: &str, nodes: &[NodeProto]) -> bool {
     let first = |name: &str| block_of(name) == Some(0);
     let mut readers = nodes.iter().filter(|node| node.input.iter().any(|input| input == tensor));

@@ -24,7 +24,8 @@ pub struct FileTiming {
     pub normalised_s: f64,
 }
 
-/// Times files, each with the parameters of its network, side by side, beside some of the table's networks and in the protocol of its calibration.
+/// Times files, each given with the parameters of its network, side by side, beside some of the table's networks and in the
+/// protocol of its calibration.
 ///
 /// # Errors
 /// A table of another space, a file that the device cannot run, or a machine that was disturbed.

@@ -19,7 +19,7 @@ use crate::{
     model_folder::ModelFolder,
     runtime, trace,
 };
-use exported::{Exported, Form};
+use exported::Exported;
 
 /// Models that are loaded on all cores before progress is told.
 const TOGETHER: usize = 16;
@@ -116,9 +116,8 @@ impl OrtDevice {
     /// The files that `models` are loaded from, those of networks written with random weights for this device's batch.
     fn files(&mut self, models: &[Model<'_>]) -> Result<Vec<ModelFile>> {
         let networks: Vec<&Network> = models.iter().filter_map(Model::network).collect();
-        let OrtOptions { provider, batch, .. } = self.options;
-        let int8 = provider.precision() == Precision::Int8;
-        let written = self.exported.files(&networks, Form { batch, int8 }, self.folder.path())?;
+        let batch = self.options.batch;
+        let written = self.exported.files(&networks, self.options, self.folder.path())?;
         let mut written = written.into_iter();
         let mut files = Vec::with_capacity(models.len());
         for (number, model) in models.iter().enumerate() {

@@ -10,22 +10,13 @@ use netfit_export::{ModelInfo, any_ranges, quantize, to_onnx_at_batch};
 use netfit_spaces::Network;
 
 use crate::{
-    Error, Result,
+    Error, OrtOptions, Precision, Result,
     conversation::random_weights,
     cores::{cores, on_threads},
 };
 
 /// Bytes that the files may take before they are removed.
 const MOST_BYTES: u64 = 8 << 30;
-
-/// How a device's networks are written.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Form {
-    /// Images a call.
-    pub(super) batch: usize,
-    /// Whether they compute in 8 bits.
-    pub(super) int8: bool,
-}
 
 /// Networks that were written with random weights, and how much room they take.
 #[derive(Debug, Default)]
@@ -40,7 +31,7 @@ impl Exported {
     pub(super) fn files(
         &mut self,
         networks: &[&Network],
-        form: Form,
+        options: OrtOptions,
         folder: &Path,
     ) -> Result<Vec<PathBuf>> {
         let wanted: BTreeMap<String, &Network> =
@@ -48,10 +39,10 @@ impl Exported {
         if self.bytes >= MOST_BYTES {
             self.keep_only(&wanted);
         }
-        if self.write(&wanted, form, folder).is_err() {
+        if self.write(&wanted, options, folder).is_err() {
             // The disk may be full of what can be written again.
             self.keep_only(&wanted);
-            self.write(&wanted, form, folder)?;
+            self.write(&wanted, options, folder)?;
         }
         Ok(networks.iter().map(|network| self.files[&network.text()].clone()).collect())
     }
@@ -60,7 +51,7 @@ impl Exported {
     fn write(
         &mut self,
         wanted: &BTreeMap<String, &Network>,
-        form: Form,
+        options: OrtOptions,
         folder: &Path,
     ) -> Result<()> {
         let missing: Vec<(&String, &Network, PathBuf)> = wanted
@@ -73,7 +64,7 @@ impl Exported {
             .collect();
         self.written += missing.len();
         let sizes =
-            on_threads(cores(), &missing, |(_, network, path)| write_file(network, form, path));
+            on_threads(cores(), &missing, |(_, network, path)| write_file(network, options, path));
         let mut all = Ok(());
         for ((text, _, path), bytes) in missing.into_iter().zip(sizes) {
             match bytes {
@@ -98,10 +89,11 @@ impl Exported {
 }
 
 /// Writes a network with random weights and tells its file's bytes; a file that cannot be written whole is removed.
-fn write_file(network: &Network, form: Form, path: &Path) -> Result<u64> {
+fn write_file(network: &Network, options: OrtOptions, path: &Path) -> Result<u64> {
     let info = ModelInfo::unlabelled(network);
-    let model = to_onnx_at_batch(network, &random_weights(network), &info, Some(form.batch))?;
-    let model = if form.int8 { quantize(&model, &any_ranges(&model)?, false)? } else { model };
+    let model = to_onnx_at_batch(network, &random_weights(network), &info, Some(options.batch))?;
+    let int8 = options.provider.precision() == Precision::Int8;
+    let model = if int8 { quantize(&model, &any_ranges(&model)?, false)? } else { model };
     fs::write(path, &model).map_err(|source| {
         let _ = fs::remove_file(path);
         Error::io("write", path)(source)
@@ -113,8 +105,6 @@ fn write_file(network: &Network, form: Form, path: &Path) -> Result<u64> {
 mod tests {
     use super::*;
 
-    const FORM: Form = Form { batch: 1, int8: false };
-
     fn network(channels: usize) -> Network {
         format!("conv k3 s1 relu 3x4x4 -> {channels}x4x4").parse().unwrap()
     }
@@ -124,11 +114,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut exported = Exported::default();
         let (four, five) = (network(4), network(5));
-        let first = exported.files(&[&four, &five, &four], FORM, folder.path()).unwrap();
+        let first =
+            exported.files(&[&four, &five, &four], OrtOptions::default(), folder.path()).unwrap();
         assert_eq!(first[0], first[2]);
         assert_ne!(first[0], first[1]);
         assert_eq!(
-            exported.files(&[&five, &four], FORM, folder.path()).unwrap(),
+            exported.files(&[&five, &four], OrtOptions::default(), folder.path()).unwrap(),
             [first[1].clone(), first[0].clone()]
         );
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
@@ -144,7 +135,11 @@ mod tests {
         let mut files = |channels: &[usize], others: u64| {
             let networks: Vec<Network> = channels.iter().map(|&count| network(count)).collect();
             exported.bytes += others;
-            let files = exported.files(&networks.iter().collect::<Vec<_>>(), FORM, folder.path());
+            let files = exported.files(
+                &networks.iter().collect::<Vec<_>>(),
+                OrtOptions::default(),
+                folder.path(),
+            );
             exported.bytes -= others;
             files.unwrap()
         };
